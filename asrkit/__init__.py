@@ -1,0 +1,76 @@
+"""asrkit: train and use a speech recogniser for your language.
+
+    import asrkit
+
+    recogniser = asrkit.load()  # the newest run under exp/; or its name, or its folder
+    print(recogniser.transcribe("a.wav").text)
+
+What the verbs of the command line do is a function of the same name in a module of the same name:
+
+    from asrkit.prepare import prepare
+    from asrkit.train import train
+    from asrkit.decode import decode
+    from asrkit.transcribe import transcribe
+
+    recipe = asrkit.with_overrides(asrkit.load_recipe("librispeech"), ["train.lr=2e-4"])
+    prepare(recipe, data_dir="data", manifest="my/english.jsonl")
+    run = train(recipe, data="english", minutes=30)
+    decode(run, lm="4gram.arpa")
+
+Importing asrkit takes no time: PyTorch is imported with the first name that needs it.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asrkit.errors import AsrkitError
+    from asrkit.recipe import Recipe, load_recipe, with_overrides
+    from asrkit.recogniser import Recogniser, Segment, Transcript, load
+    from asrkit.search import WordTime
+    from asrkit.utterance import Utterance
+
+    __version__: str
+
+__all__ = [
+    "AsrkitError",
+    "Recipe",
+    "Recogniser",
+    "Segment",
+    "Transcript",
+    "Utterance",
+    "WordTime",
+    "__version__",
+    "load",
+    "load_recipe",
+    "with_overrides",
+]
+
+_HOMES = {
+    "AsrkitError": "errors",
+    "Recipe": "recipe",
+    "Recogniser": "recogniser",
+    "Segment": "recogniser",
+    "Transcript": "recogniser",
+    "Utterance": "utterance",
+    "WordTime": "search",
+    "load": "recogniser",
+    "load_recipe": "recipe",
+    "with_overrides": "recipe",
+}
+_VERBS = ("prepare", "train", "decode", "transcribe", "demo")  # modules: asrkit.train.train(...) works as well
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for (PEP 562)."""
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("asrkit")
+    if name in _VERBS:
+        return importlib.import_module(f"asrkit.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"asrkit.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'asrkit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__, *_VERBS])

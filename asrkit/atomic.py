@@ -1,0 +1,63 @@
+"""A path in, a whole file out or none: written under a temporary name beside it, then renamed."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from asrkit.errors import AsrkitError
+
+PART = ".part"  # ends every temporary name
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def part_of(path: Path) -> Path:
+    """The temporary name; it holds the process's number, so that two processes never write the same file."""
+    return path.with_name(f".{path.name}.{os.getpid()}{PART}")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file to write; it takes the place of `path` when the block ends well, and is removed when not."""
+    part = part_of(path)
+    try:
+        with part.open("wb") as file:
+            yield file
+            sync(file)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a small file at once."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+def sync(file: IO[Any]) -> None:
+    """To the disk, before a rename says that the file is whole."""
+    file.flush()
+    with suppress(OSError):  # not every file system has it
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def storing_in(folder: Path) -> Iterator[None]:
+    """Turns a full disk or a folder that may not be written into one clear line.
+
+    Raises:
+        AsrkitError: in place of such an OSError; other errors pass.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or folder
+        if error.errno in _FULL:
+            raise AsrkitError(f"no room left to write {where}; free some space and start again") from error
+        if error.errno in _FORBIDDEN:
+            raise AsrkitError(f"{where} may not be written ({error.strerror}); choose another --data-dir") from error
+        raise

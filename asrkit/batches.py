@@ -1,0 +1,201 @@
+"""An index in, a plan of batches out; a plan in, padded batches out.
+
+The plan is a pure function of (index, seed, epoch, budget), made before a byte of audio is read. Resuming is starting
+the list at step n, so what follows is the same whatever the number of loader workers.
+
+Shapes: N utterances of the index, B utterances of a batch, S samples, U labels, M masks.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from asrkit import augment
+from asrkit.audio import SAMPLE_RATE_HZ, change_speed
+from asrkit.errors import AsrkitError
+from asrkit.settings import AugmentSettings
+from asrkit.shards import JoinedIndex
+
+Rows = NDArray[np.int64]  # row numbers of an index
+
+LENGTH_JITTER = 0.08  # buckets are cut from lengths blurred by so much: 4 % padding, and batches that differ by epoch
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded utterances; lengths count what is not padding."""
+
+    waveforms: Tensor  # (B, S) float32
+    lengths: Tensor  # (B,) samples
+    tokens: Tensor  # (B, U) int64, padded with 0
+    token_lengths: Tensor  # (B,)
+    masks: Tensor  # (B, M, 2) SpecAugment's draws; M is 0 where nothing is augmented
+    rows: Rows  # (B,) of the index
+
+    @property
+    def audio_s(self) -> float:
+        return float(self.lengths.sum()) / SAMPLE_RATE_HZ
+
+    def to(self, device: torch.device) -> "Batch":
+        tensors = (self.waveforms, self.lengths, self.tokens, self.token_lengths, self.masks)
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors), rows=self.rows)
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """How the batches of an epoch come about."""
+
+    seed: int
+    batch_seconds: float  # padded seconds in a batch
+    short_first: bool = False  # SortaGrad: the first epoch from short to long (paper, section 3.3)
+    window_shards: int = 0  # shards read at a time, for data far away; 0 takes all in one window
+    rows: Rows | None = field(default=None)  # those to take part; None is all
+
+
+def plan_epoch(index: JoinedIndex, plan: EpochPlan, epoch: int) -> list[Rows]:
+    """The batches of one epoch, in order; each utterance once."""
+    rows = np.arange(len(index)) if plan.rows is None else plan.rows
+    seconds = index.rows["samples"] / SAMPLE_RATE_HZ  # (N,)
+    random = np.random.default_rng((plan.seed, epoch))
+    if plan.short_first and epoch == 0:
+        return _cut(rows[np.argsort(seconds[rows], kind="stable")], seconds, plan.batch_seconds)
+    shard = index.rows["shard"][rows]
+    order = random.permutation(int(shard.max()) + 1)  # place of each shard
+    window = order[shard] // (plan.window_shards or len(order))
+    batches: list[Rows] = []
+    for number in range(int(window.max()) + 1):
+        inside = random.permutation(rows[window == number])
+        blurred = seconds[inside] * random.uniform(1 - LENGTH_JITTER, 1 + LENGTH_JITTER, len(inside))
+        buckets = _cut(inside[np.argsort(blurred, kind="stable")], seconds, plan.batch_seconds)
+        batches += [buckets[place] for place in random.permutation(len(buckets))]
+    return batches
+
+
+def _cut(rows: Rows, seconds: NDArray[np.float64], batch_seconds: float) -> list[Rows]:
+    """Rows in their order, cut into batches of at most `batch_seconds` after padding; a longer utterance stands alone."""
+    batches: list[Rows] = []
+    start, longest = 0, 0.0
+    for place, length in enumerate(seconds[rows]):
+        longest = max(longest, length)
+        if place > start and longest * (place + 1 - start) > batch_seconds:
+            batches.append(rows[start:place])
+            start, longest = place, length
+    return [*batches, rows[start:]] if len(rows) else []
+
+
+def eval_batches(index: JoinedIndex, batch_seconds: float) -> list[Rows]:
+    """All utterances, longest first: what does not fit in memory fails at once."""
+    seconds = index.rows["samples"] / SAMPLE_RATE_HZ
+    return _cut(np.argsort(-seconds, kind="stable"), seconds, batch_seconds)
+
+
+def padding_share(index: JoinedIndex, batches: Sequence[Rows]) -> float:
+    """The share of the padded seconds that is padding."""
+    samples = index.rows["samples"]
+    padded = sum(int(samples[rows].max()) * len(rows) for rows in batches)
+    return 1 - sum(int(samples[rows].sum()) for rows in batches) / padded
+
+
+def fitting_rows(index: JoinedIndex, output_frames: Callable[[Tensor], Tensor], fastest: float) -> tuple[Rows, Rows]:
+    """Rows that CTC can align and rows that it cannot, at the model's stride and the fastest speed.
+
+    CTC needs an output frame for each label and one between equal neighbours (Graves et al. 2006); fewer give an
+    infinite loss. `output_frames` maps sample counts (N,) to output frames (N,).
+    """
+    samples = torch.from_numpy(np.floor(index.rows["samples"] / fastest).astype(np.int64) - 1)
+    fits = output_frames(samples.clamp(min=0)).numpy() >= index.rows["frames"]
+    return np.flatnonzero(fits), np.flatnonzero(~fits)
+
+
+def read_batch(
+    index: JoinedIndex, rows: Rows, *, augmentation: AugmentSettings | None = None, seed: int = 0, epoch: int = 0
+) -> Batch:
+    """The utterances of these rows, with this epoch's speed and mask draws where there is augmentation.
+
+    Raises:
+        AsrkitError: a sample cannot be read.
+    """
+    sounds, masks = [], []
+    for row in rows.tolist():
+        sound = index.audio(row)  # (S,)
+        if augmentation is not None:
+            drawn = augment.draw(augmentation, seed=seed, epoch=epoch, row=row)
+            sound = change_speed(sound, drawn.speed) if drawn.speed != 1 else sound
+            masks.append(drawn.masks)
+        sounds.append(sound)
+    tokens = [index.tokens(row) for row in rows.tolist()]
+    return Batch(
+        waveforms=torch.from_numpy(_padded(sounds, np.dtype(np.float32))),
+        lengths=torch.tensor([len(sound) for sound in sounds]),
+        tokens=torch.from_numpy(_padded(tokens, np.dtype(np.int64))),
+        token_lengths=torch.tensor([len(ids) for ids in tokens]),
+        masks=torch.from_numpy(np.stack(masks)) if masks else torch.zeros(len(rows), 0, 2),
+        rows=rows,
+    )
+
+
+def _padded(arrays: Sequence[NDArray[np.generic]], dtype: np.dtype) -> NDArray[np.generic]:  # type: ignore[type-arg]  # np.dtype's parameter is either array's
+    padded = np.zeros((len(arrays), max(len(array) for array in arrays)), dtype)
+    for line, array in zip(padded, arrays, strict=True):
+        line[: len(array)] = array
+    return padded
+
+
+class _PlannedBatches(Dataset[Batch | AsrkitError]):
+    """One item for each batch of a plan. An error is returned, not raised: a worker would wrap it in a traceback."""
+
+    def __init__(self, index: JoinedIndex, batches: Sequence[Rows], augmentation: AugmentSettings | None, seed: int, epoch: int):
+        self.index, self.batches = index, batches
+        self.augmentation, self.seed, self.epoch = augmentation, seed, epoch
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, place: int) -> Batch | AsrkitError:
+        try:
+            return read_batch(
+                self.index, self.batches[place], augmentation=self.augmentation, seed=self.seed, epoch=self.epoch
+            )
+        except AsrkitError as error:
+            return error
+
+
+def load(
+    index: JoinedIndex,
+    batches: Sequence[Rows],
+    *,
+    augmentation: AugmentSettings | None = None,
+    seed: int = 0,
+    epoch: int = 0,
+    workers: int = 0,
+    pin: bool = False,
+) -> Iterator[Batch]:
+    """The batches of a plan, read ahead by `workers` processes (0 reads in this one).
+
+    Raises:
+        AsrkitError: a sample cannot be read.
+    """
+    loader = DataLoader(
+        _PlannedBatches(index, batches, augmentation, seed, epoch),
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        pin_memory=pin,
+        worker_init_fn=_leave_interrupts_to_the_parent,
+    )
+    for batch in loader:
+        if isinstance(batch, AsrkitError):
+            raise batch
+        yield batch
+
+
+def _leave_interrupts_to_the_parent(worker: int) -> None:
+    """Ctrl-C reaches the whole process group; the training loop finishes its step and then ends the workers."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,101 @@
+"""Minutes in, a number of steps out: the speed is measured on a throw-away copy before step 0."""
+
+import copy
+import math
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from asrkit.audio import SAMPLE_RATE_HZ
+from asrkit.batches import Rows, read_batch
+from asrkit.shards import JoinedIndex
+from asrkit.update import Updater
+
+TRIAL_BATCHES = 8
+RESERVE = 0.03  # of the time: the machine may be slower later than it was while measuring
+VALIDATION_SHARE = 0.1  # of the time, at most; validation becomes rarer for it
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a training step costs: `step_s + padded_s * per_padded_s` seconds."""
+
+    step_s: float
+    per_padded_s: float
+    peak_memory_mb: float
+
+    def seconds(self, padded_s: float, steps: int) -> float:
+        return steps * self.step_s + padded_s * self.per_padded_s
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train, fixed before step 0."""
+
+    steps: int
+    validate_epochs: int
+
+
+def measure(updater: Updater, index: JoinedIndex, batches: Sequence[Rows]) -> Speed:
+    """Trains a copy on the longest batch (does it fit?) and on eight batches spread over the lengths.
+
+    Weights, optimiser and random numbers are as before when it returns.
+    """
+    random_state = torch.get_rng_state()
+    trial = copy.deepcopy(updater)
+    by_length = sorted(batches, key=lambda rows: _padded_s(index, rows))
+    spread = np.linspace(0, len(by_length) - 1, TRIAL_BATCHES).round().astype(int)
+    points = []
+    for number, rows in enumerate([by_length[-1], *(by_length[place] for place in spread)]):
+        start = time.perf_counter()
+        batch = read_batch(index, rows, augmentation=updater.augmentation, seed=updater.settings.seed)
+        trial.update(batch, lr=0.0, step=number)
+        if number > 0:  # the first one warms up
+            points.append((_padded_s(index, rows), time.perf_counter() - start))
+    torch.set_rng_state(random_state)
+    padded, seconds = np.array(points).T
+    slope = float(np.polyfit(padded, seconds, 1)[0]) if np.ptp(padded) > 0.2 * padded.mean() else 0.0
+    slope = min(max(slope, 0.0), float((seconds / padded).mean()))
+    return Speed(
+        step_s=max(0.0, float(seconds.mean() - slope * padded.mean())),
+        per_padded_s=slope,
+        peak_memory_mb=_peak_memory_mb(updater.device),
+    )
+
+
+def _padded_s(index: JoinedIndex, rows: Rows) -> float:
+    return float(index.rows["samples"][rows].max()) * len(rows) / SAMPLE_RATE_HZ
+
+
+def _peak_memory_mb(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # macOS counts bytes, Linux kibibytes
+
+
+def fit_steps(
+    *,
+    available_s: float,
+    speed: Speed,
+    index: JoinedIndex,
+    batches: Sequence[Rows],
+    validation_s: float,
+    save_s: float,
+    validate_epochs: int,
+) -> Budget:
+    """The steps that fit, with a checkpoint each epoch and a validation every `validate_epochs` epochs and at the end.
+
+    `batches` are those of one epoch. Where validating as often as set would take more than a tenth of the time, it is
+    made rarer.
+    """
+    epoch_s = speed.seconds(sum(_padded_s(index, rows) for rows in batches), len(batches)) + save_s
+    every = max(validate_epochs, math.ceil(validation_s / (VALIDATION_SHARE * epoch_s)))
+    usable_s = available_s * (1 - RESERVE) - validation_s - save_s
+    per_step_s = (epoch_s + validation_s / every) / len(batches)
+    return Budget(steps=max(1, int(usable_s / per_step_s)), validate_epochs=every)

@@ -1,0 +1,116 @@
+"""Waveforms in, log-mel spectrograms out; the same frames alone and in a padded batch.
+
+Shapes: B utterances, S samples, T frames, F mel bins.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torchaudio.functional import melscale_fbanks
+
+from asrkit.audio import SAMPLE_RATE_HZ
+
+LOG_FLOOR = 1e-6  # added to mel energies: about the noise of a quiet room at full scale 1, so that digital silence is near
+MIN_STD = 1e-2  # of a mel bin, when normalising: a bin that never moves is not blown up
+
+
+def length_mask(lengths: Tensor, size: int) -> Tensor:
+    """(B,) lengths -> (B, size) booleans, true where an utterance has a frame."""
+    return torch.arange(size, device=lengths.device)[None, :] < lengths[:, None]
+
+
+class LogMel(nn.Module):
+    """Log-mel spectrogram, normalised per utterance or by the mean and variance of the training data.
+
+    `pad_ms` of silence is put on both sides, and frames lie wholly inside the padded signal, so padding a batch with
+    zeros adds frames but changes none. Statistics of an utterance are taken over the frames centred in its sound.
+    """
+
+    mean: Tensor
+    std: Tensor
+    window: Tensor
+    mel_weights: Tensor
+
+    def __init__(self, *, mels: int, window_ms: float, hop_ms: float, pad_ms: float, normalize: str) -> None:
+        super().__init__()
+        self.mels, self.normalize = mels, normalize
+        self.window_samples = round(window_ms * SAMPLE_RATE_HZ / 1000)
+        self.hop_samples = round(hop_ms * SAMPLE_RATE_HZ / 1000)
+        self.pad_samples = round(pad_ms * SAMPLE_RATE_HZ / 1000)
+        self.fft_samples = 2 ** math.ceil(math.log2(self.window_samples))
+        weights = melscale_fbanks(
+            n_freqs=self.fft_samples // 2 + 1,
+            f_min=20.0,
+            f_max=SAMPLE_RATE_HZ / 2,
+            n_mels=mels,
+            sample_rate=SAMPLE_RATE_HZ,
+            norm=None,
+            mel_scale="htk",
+        )
+        self.register_buffer("window", torch.hann_window(self.window_samples), persistent=False)
+        self.register_buffer("mel_weights", weights, persistent=False)  # (fft bins, F)
+        self.register_buffer("mean", torch.zeros(mels))
+        self.register_buffer("std", torch.ones(mels))
+
+    @property
+    def hop_s(self) -> float:
+        return self.hop_samples / SAMPLE_RATE_HZ
+
+    def n_frames(self, samples: int) -> int:
+        """Frames of a signal of so many samples; at least one."""
+        return 1 + max(0, samples + 2 * self.pad_samples - self.fft_samples) // self.hop_samples
+
+    def frame_lengths(self, lengths: Tensor) -> Tensor:
+        """`n_frames` for a tensor of sample counts."""
+        inside = (lengths + 2 * self.pad_samples - self.fft_samples).clamp(min=0)
+        return 1 + torch.div(inside, self.hop_samples, rounding_mode="floor")
+
+    def spectrum(self, padded: Tensor) -> Tensor:
+        """(B, S) signal with its padding -> (B, T, F) log-mel of every whole frame, not yet normalised."""
+        short = self.fft_samples - padded.shape[1]
+        padded = nn.functional.pad(padded, (0, max(0, short)))
+        spectrum = torch.stft(
+            padded,
+            self.fft_samples,
+            hop_length=self.hop_samples,
+            win_length=self.window_samples,
+            window=self.window,
+            center=False,
+            return_complex=True,
+        )  # (B, fft bins, T)
+        power = spectrum.real.square() + spectrum.imag.square()
+        return torch.log(power.transpose(1, 2) @ self.mel_weights + LOG_FLOOR)
+
+    @torch.no_grad()
+    def raw(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, S) and (B,) -> log-mel (B, T, F) before normalisation, lengths (B,), and a (B, T) mask of sounding frames."""
+        valid = length_mask(lengths, waveforms.shape[1])
+        padded = nn.functional.pad(waveforms * valid, (self.pad_samples, self.pad_samples))
+        log_mel = self.spectrum(padded.float())
+        frames = self.frame_lengths(lengths)
+        centre = torch.arange(log_mel.shape[1], device=lengths.device) * self.hop_samples + self.fft_samples // 2
+        in_sound = (centre >= self.pad_samples)[None, :] & (centre[None, :] < self.pad_samples + lengths[:, None])
+        some = in_sound.any(dim=1, keepdim=True)  # a clip shorter than a hop may have no frame centred in it
+        return log_mel, frames, torch.where(some, in_sound, length_mask(frames, log_mel.shape[1]))
+
+    @torch.no_grad()
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Waveforms (B, S), 16 kHz, and sample counts (B,) -> log-mel (B, T, F), zero beyond its lengths (B,)."""
+        with torch.autocast(waveforms.device.type, enabled=False):
+            log_mel, frames, sounding = self.raw(waveforms, lengths)
+            if self.normalize == "utterance":
+                weight = sounding[:, :, None].to(log_mel.dtype)  # (B, T, 1)
+                count = weight.sum(dim=1, keepdim=True)
+                mean = (log_mel * weight).sum(dim=1, keepdim=True) / count  # (B, 1, F)
+                variance = ((log_mel - mean).square() * weight).sum(dim=1, keepdim=True) / count
+                std = variance.sqrt().clamp(min=MIN_STD)
+            else:
+                mean, std = self.mean, self.std
+            normal = (log_mel - mean) / std
+            return normal * length_mask(frames, normal.shape[1])[:, :, None], frames
+
+    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
+        """Train mean and standard deviation, (F,) each, for `normalize="train"`; kept in the checkpoint."""
+        self.mean.copy_(mean)
+        self.std.copy_(std.clamp(min=MIN_STD))

@@ -1,0 +1,66 @@
+"""What training measures in; metrics.jsonl, and TensorBoard or Weights & Biases where asked for, out."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from asrkit.errors import AsrkitError
+
+
+class Metrics:
+    """Appends one JSON line for each record: kind ("train" or "dev"), step, epoch, and numbers."""
+
+    def __init__(self, run: Path, *, wandb: str | None = None, tensorboard: bool = False) -> None:
+        self.path = run / "metrics.jsonl"
+        self._board = _tensorboard(run) if tensorboard else None
+        self._wandb = _wandb(run, wandb) if wandb else None
+
+    def forget_after(self, step: int) -> None:
+        """Drops what a killed run wrote after the checkpoint that is resumed, and a line cut off in the middle."""
+        if not self.path.exists():
+            return
+        kept = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except ValueError:
+                break
+        temporary = self.path.with_suffix(".part")
+        temporary.write_text("".join(kept), encoding="utf-8")
+        temporary.replace(self.path)
+
+    def write(self, kind: str, step: int, epoch: int, **numbers: Any) -> None:
+        """One record, flushed at once."""
+        line = json.dumps({"kind": kind, "step": step, "epoch": epoch, **numbers})
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+        scalars = {f"{kind}/{name}": value for name, value in numbers.items() if isinstance(value, int | float)}
+        if self._board is not None:
+            for name, value in scalars.items():
+                self._board.add_scalar(name, value, step)
+        if self._wandb is not None:
+            self._wandb.log(scalars, step=step)
+
+    def close(self) -> None:
+        """Flushes what is buffered."""
+        if self._board is not None:
+            self._board.close()
+        if self._wandb is not None:
+            self._wandb.finish()
+
+
+def _tensorboard(run: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise AsrkitError("--tensorboard needs a package that is not here: pip install 'asrkit[tensorboard]'") from error
+    return SummaryWriter(str(run / "tensorboard"))  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+
+def _wandb(run: Path, mode: str) -> Any:
+    try:
+        import wandb
+    except ImportError as error:
+        raise AsrkitError("--wandb needs a package that is not here: pip install 'asrkit[wandb]'") from error
+    return wandb.init(project="asrkit", name=run.name, id=run.name, dir=str(run), mode=mode, resume="allow")

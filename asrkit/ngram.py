@@ -1,0 +1,292 @@
+"""An ARPA or KenLM file in; its word list, and base-10 scores of words in the tokenizer's case, out."""
+
+import gzip
+import re
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BufferedIOBase
+from pathlib import Path
+from typing import Any, Literal
+
+import kenlm
+
+from asrkit.errors import AsrkitError
+from asrkit.progress import Progress, Silent
+from asrkit.tokenizer import Tokenizer
+
+GZIP_MAGIC = b"\x1f\x8b"
+KENLM_MAGIC = b"mmap lm http://kheafield.com/code"
+OTHER_MAGICS = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip"}
+BOM = b"\xef\xbb\xbf"
+MARKS = frozenset({"<s>", "</s>", "<unk>", "<UNK>"})  # entries of an ARPA that are no words
+LARGE_MB = 50  # loading takes long enough to say so
+ONE_CASE = 0.95  # share of the cased words that must agree before a word list counts as upper or lower case
+
+Case = Literal["upper", "lower", "mixed", "none"]
+_COUNT = re.compile(rb"ngram\s+(\d+)\s*=\s*(\d+)\s*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NGram:
+    """A word n-gram. Words come and go in the tokenizer's case, whatever the case of the file."""
+
+    path: Path
+    order: int
+    words: frozenset[str]  # the file's words, without its sentence marks, in the tokenizer's case
+    spelled: tuple[str, ...]  # those that the tokenizer can spell, sorted
+    _to_file: Callable[[str], str] = field(repr=False)
+    _model: Any = field(repr=False)  # kenlm.Model
+
+    @classmethod
+    def open(cls, path: Path, tokenizer: Tokenizer, *, progress: Progress | None = None) -> "NGram":
+        """Loads an .arpa, an .arpa.gz, or a KenLM binary with its word list beside it (its name and `.words`).
+
+        Raises:
+            AsrkitError: no n-gram, a broken one, a binary without its word list, one that mixes upper and lower case
+                where the tokenizer has one of them, or one without a word that the tokenizer can spell.
+        """
+        progress = progress or Silent()
+        is_binary = _starts_with(path, KENLM_MAGIC)
+        file_words = _words_beside(path) if is_binary else read_words(path, progress=progress)
+        to_file, from_file = reconcile_case(path, file_words, tokenizer)
+        words = frozenset(word for found in file_words if to_file(word := from_file(found)) == found)
+        spelled = tuple(sorted(word for word in words if tokenizer.spells(word)))
+        if not spelled:
+            raise AsrkitError(
+                f"the tokenizer can spell none of the {len(file_words)} words of {path} (such as {_some(file_words)}); "
+                f"its labels are {_some(tokenizer.labels[1:], 40)}; wanted an n-gram of its language and text rules"
+            )
+        model = _load_model(path, progress)
+        return cls(path=path, order=model.order, words=words, spelled=spelled, _to_file=to_file, _model=model)
+
+    @property
+    def spelled_share(self) -> float:
+        """Share of the n-gram's words that the tokenizer can spell; beam search can find no others."""
+        return len(self.spelled) / len(self.words)
+
+    def start(self) -> Any:
+        """The state at the start of a sentence."""
+        state = kenlm.State()
+        self._model.BeginSentenceWrite(state)
+        return state
+
+    def score(self, state: Any, word: str) -> tuple[float, Any]:
+        """log10 P(word | state) and the state after it; an unknown word gets the file's <unk>."""
+        after = kenlm.State()
+        return self._model.BaseScore(state, self._to_file(word), after), after
+
+    def end_score(self, state: Any) -> float:
+        """log10 P(end of sentence | state)."""
+        score: float = self._model.BaseScore(state, "</s>", kenlm.State())
+        return score
+
+    def text_score(self, text: str) -> float:
+        """log10 P of a whole sentence, its end included."""
+        state, total = self.start(), 0.0
+        for word in text.split():
+            score, state = self.score(state, word)
+            total += score
+        return total + self.end_score(state)
+
+    def oov_rate(self, texts: Iterable[str]) -> float | None:
+        """Share of the running words that the n-gram does not know; None where there is no word."""
+        known = total = 0
+        for text in texts:
+            words = text.split()
+            total += len(words)
+            known += sum(word in self.words for word in words)
+        return (total - known) / total if total else None
+
+
+def read_words(path: Path, *, progress: Progress | None = None) -> list[str]:
+    """The words of the unigrams of an .arpa or .arpa.gz, in its order, without <s>, </s> and <unk>.
+
+    Lines are `log10 <tab> word [<tab> back-off]`; the words are read as UTF-8, whatever the machine's locale.
+
+    Raises:
+        AsrkitError: no such file, no ARPA, not UTF-8, or another number of unigrams than its head says.
+    """
+    for magic, name in OTHER_MAGICS.items():
+        if _starts_with(path, magic):
+            raise AsrkitError(f"{path} is packed with {name}; unpack it first (.arpa and .arpa.gz are read)")
+    with _reading(path) as file, (progress or Silent()).bar(f"words of {path.name}", None) as bar:
+        lines = enumerate(file, start=1)
+        counts = _read_counts(path, lines)
+        words: list[str] = []
+        for number, line in lines:
+            line = line.strip(b" \t\r\n")
+            if not line:
+                continue
+            if line.startswith(b"\\") and b"\t" not in line and b" " not in line:
+                break
+            words.append(_read_unigram(path, number, line))
+            if len(words) % 10_000 == 0:
+                bar.advance(10_000)
+    if len(words) != counts[1]:
+        raise AsrkitError(f"{path} holds {len(words)} unigrams where its head says {counts[1]}; the file is damaged")
+    if max(counts) == 1:
+        raise AsrkitError(f"{path} is a unigram model; KenLM wants at least bigrams")
+    return [word for word in words if word not in MARKS]
+
+
+def _read_counts(path: Path, lines: Iterator[tuple[int, bytes]]) -> dict[int, int]:
+    r"""The head of an ARPA, from \data\ up to and with \1-grams:, as {order: number of n-grams}."""
+    counts: dict[int, int] = {}
+    in_head = False
+    for number, line in lines:
+        line = line.strip()
+        if not line or (not in_head and line.startswith(b"#")):
+            continue
+        if not in_head:
+            if line.removeprefix(BOM) == b"\\data\\" and line != b"\\data\\":
+                raise AsrkitError(f"{path} starts with a byte order mark, which KenLM refuses; save it without (UTF-8)")
+            if line != b"\\data\\":
+                found = line[:40].decode("utf-8", "replace")
+                raise AsrkitError(f"{path} is not an ARPA file: line {number} is {found!r}; wanted '\\data\\'")
+            in_head = True
+        elif match := _COUNT.fullmatch(line):
+            counts[int(match[1])] = int(match[2])
+        elif line == b"\\1-grams:" and 1 in counts:
+            return counts
+        else:
+            found = line[:40].decode("utf-8", "replace")
+            raise AsrkitError(f"{path} line {number} is {found!r}; wanted 'ngram N=COUNT' or '\\1-grams:'")
+    raise AsrkitError(f"{path} is not an ARPA file: it ends before its unigrams")
+
+
+def _read_unigram(path: Path, number: int, line: bytes) -> str:
+    columns = line.replace(b"\t", b" ").split(b" ")  # never str.split(): a word may hold a no-break space
+    columns = [column for column in columns if column]
+    if len(columns) not in (2, 3) or not _is_number(columns[0]) or not all(map(_is_number, columns[2:])):
+        found = line[:60].decode("utf-8", "replace")
+        raise AsrkitError(f"{path} line {number} is {found!r}; wanted a log10, a word and perhaps a back-off")
+    try:
+        return columns[1].decode("utf-8")
+    except UnicodeDecodeError as error:
+        found = columns[1].decode("latin-1")
+        raise AsrkitError(
+            f"{path} line {number} is not UTF-8 (as Latin-1 the word would be {found!r}); convert it, for example "
+            f"with: iconv -f LATIN1 -t UTF-8"
+        ) from error
+
+
+def _is_number(column: bytes) -> bool:
+    try:
+        float(column)
+    except ValueError:
+        return False
+    return True
+
+
+def _words_beside(path: Path) -> list[str]:
+    """The word list of a KenLM binary, which does not hold one that can be read."""
+    beside = path.with_name(path.name + ".words")
+    if not beside.is_file():
+        raise AsrkitError(
+            f"{path} is a KenLM binary, from which its words cannot be read, and without them beam search glues words "
+            f"together; put them one a line into {beside}, or give the .arpa or .arpa.gz that it was made from"
+        )
+    try:
+        lines = beside.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise AsrkitError(f"{beside} is not UTF-8: {error}") from error
+    words = dict.fromkeys(line.strip() for line in lines)  # each once, in their order
+    found = [word for word in words if word and word not in MARKS]
+    if not found or any(" " in word for word in found[:1000]):
+        raise AsrkitError(f"{beside} is no word list; wanted the n-gram's words, one a line")
+    return found
+
+
+def reconcile_case(
+    path: Path, words: Iterable[str], tokenizer: Tokenizer
+) -> tuple[Callable[[str], str], Callable[[str], str]]:
+    """How a word goes from the tokenizer's case to the file's, and back.
+
+    Raises:
+        AsrkitError: the tokenizer's letters have one case, and the words have both.
+    """
+    letters, found = case_of(tokenizer.labels[1:]), case_of(words)
+    if found == letters or letters in ("mixed", "none") or found == "none":
+        return str, str
+    if found == "mixed":
+        raise AsrkitError(
+            f"{path} has words in upper and in lower case, and the tokenizer's letters are {letters} case; "
+            f"wanted an n-gram made from {letters}-case text"
+        )
+    return (str.upper, str.lower) if found == "upper" else (str.lower, str.upper)
+
+
+def case_of(words: Iterable[str]) -> Case:
+    """The case of nearly all words that have letters with case; "mixed" where neither has 95 %."""
+    upper = lower = cased = 0
+    for word in words:
+        has_upper, has_lower = word != word.lower(), word != word.upper()
+        cased += has_upper or has_lower
+        upper += has_upper and not has_lower
+        lower += has_lower and not has_upper
+    if not cased:
+        return "none"
+    if max(upper, lower) < ONE_CASE * cased:
+        return "mixed"
+    return "upper" if upper > lower else "lower"
+
+
+def _load_model(path: Path, progress: Progress) -> Any:
+    config = kenlm.Config()
+    config.show_progress = False
+    config.arpa_complain = kenlm.ARPALoadComplain.NONE
+    size_mb = path.stat().st_size / 1e6
+    if size_mb > LARGE_MB:
+        progress.say(f"loading {path.name} ({size_mb:,.0f} MB)")
+    try:
+        return kenlm.Model(str(path), config)
+    except OSError as error:
+        if not (_starts_with(path, GZIP_MAGIC) and "gzip" in str(error)):
+            raise AsrkitError(f"KenLM cannot read {path}: {_reason(error)}") from error
+    progress.say(f"unpacking {path.name}: this KenLM was built without gzip")
+    with tempfile.TemporaryDirectory(prefix="asrkit-ngram-") as folder:
+        unpacked = Path(folder) / "lm.arpa"
+        with _reading(path) as packed, unpacked.open("wb") as out:
+            shutil.copyfileobj(packed, out, 1 << 20)
+        try:
+            return kenlm.Model(str(unpacked), config)
+        except OSError as error:
+            raise AsrkitError(f"KenLM cannot read {path}: {_reason(error)}") from error
+
+
+def _reason(error: OSError) -> str:
+    """What KenLM says, without the C++ around it."""
+    text = " ".join(str(error).split())
+    text = re.sub(r"^Cannot read model '.*?' \(", "", text).removesuffix(")")
+    return re.sub(r"^\S+:\d+ in .*? threw \w+(?: because `.*?')?\. ", "", text)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[BufferedIOBase]:
+    """The bytes of a plain or gzipped file; trouble on the way is an AsrkitError."""
+    packed = _starts_with(path, GZIP_MAGIC)
+    try:
+        with path.open("rb") as plain:
+            yield gzip.GzipFile(fileobj=plain) if packed else plain
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise AsrkitError(f"{path} is a damaged or truncated gzip file: {error}") from error
+    except OSError as error:
+        raise AsrkitError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _starts_with(path: Path, magic: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(magic)) == magic
+    except OSError as error:
+        raise AsrkitError(f"the n-gram {path} cannot be read: {error.strerror or error}") from error
+
+
+def _some(items: Iterable[str], count: int = 5) -> str:
+    """The first few, quoted."""
+    listed = [item for item, _ in zip(items, range(count + 1), strict=False)]
+    return ", ".join(map(repr, listed[:count])) + (" ..." if len(listed) > count else "")

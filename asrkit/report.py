@@ -1,0 +1,321 @@
+"""References and hypotheses in; error rates with their evidence out: report.json, report.html, hypotheses.jsonl.
+
+Rates are corpus totals, errors / reference units, never means over utterances.
+"""
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise, starmap, zip_longest
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rapidfuzz.distance import Levenshtein
+
+from asrkit import report_html
+from asrkit.errors import AsrkitError
+
+SCHEMA = 1
+REPORT, PAGE, HYPOTHESES = "report.json", "report.html", "hypotheses.jsonl"
+BOOTSTRAP_SAMPLES = 1000
+BOOTSTRAP_SEED = 1
+DURATION_EDGES_S = (2, 5, 10, 20)
+
+
+class Step(NamedTuple):
+    """One column of an alignment; None stands where a unit was inserted or deleted."""
+
+    reference: str | None
+    hypothesis: str | None
+
+    @property
+    def kind(self) -> str:
+        """equal, sub, ins or del."""
+        if self.reference is None:
+            return "ins"
+        if self.hypothesis is None:
+            return "del"
+        return "equal" if self.reference == self.hypothesis else "sub"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Errors against a number of reference units, words or characters."""
+
+    units: int = 0
+    insertions: int = 0
+    deletions: int = 0
+    substitutions: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.units + other.units,
+            self.insertions + other.insertions,
+            self.deletions + other.deletions,
+            self.substitutions + other.substitutions,
+        )
+
+    @property
+    def errors(self) -> int:
+        return self.insertions + self.deletions + self.substitutions
+
+    @property
+    def rate(self) -> float:
+        """Errors / reference units; not a number without a reference unit."""
+        return self.errors / self.units if self.units else math.nan
+
+    def kinds(self) -> dict[str, int]:
+        return {"ins": self.insertions, "del": self.deletions, "sub": self.substitutions}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One decoded utterance; white space at the ends or doubled does not count."""
+
+    key: str
+    reference: str
+    hypothesis: str
+    duration_s: float
+    groups: Mapping[str, str] = field(default_factory=dict)  # speaker, gender ...: what rates are broken down by
+    scores: Mapping[str, Any] = field(default_factory=dict)  # logp, lm_score, score, n_best: as in hypotheses.jsonl
+
+    @cached_property
+    def alignment(self) -> list[Step]:
+        """Of the words."""
+        return align(self.reference.split(), self.hypothesis.split())
+
+    @cached_property
+    def char_alignment(self) -> list[Step]:
+        """Of the characters, spaces included."""
+        return align(" ".join(self.reference.split()), " ".join(self.hypothesis.split()))
+
+    @cached_property
+    def words(self) -> Counts:
+        return count(self.alignment)
+
+    @cached_property
+    def chars(self) -> Counts:
+        return count(self.char_alignment)
+
+    @cached_property
+    def chars_no_space(self) -> Counts:
+        return count(align("".join(self.reference.split()), "".join(self.hypothesis.split())))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """Under what conditions the hypotheses came about: what report.json says besides the rates."""
+
+    run: str
+    checkpoint_step: int
+    data: str
+    data_fingerprint: str
+    split: str
+    engine: str  # greedy or pyctcdecode
+    lm: str | None = None
+    beam: int | None = None
+    alpha: float | None = None
+    beta: float | None = None
+    utterances_in_corpus: int
+    excluded: Mapping[str, int]  # reason -> utterances of the corpus that were not scored
+    acoustic_s: float | None  # wall time of the model; None when its log-probs were cached
+    decode_s: float  # wall time of the search
+    decode_cpu_s: float
+    oov_rate: float | None = None  # of the references' words under the n-gram
+
+
+def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Step]:
+    """The two sequences side by side with the fewest insertions, deletions and substitutions, each costing 1."""
+    steps: list[Step] = []
+    for block in Levenshtein.opcodes(reference, hypothesis):
+        said = reference[block.src_start : block.src_end]
+        heard = hypothesis[block.dest_start : block.dest_end]
+        steps += starmap(Step, zip_longest(said, heard))  # equal and replaced blocks are as long on both sides
+    return steps
+
+
+def count(alignment: Iterable[Step]) -> Counts:
+    kinds = Counter(step.kind for step in alignment)
+    return Counts(kinds["equal"] + kinds["sub"] + kinds["del"], kinds["ins"], kinds["del"], kinds["sub"])
+
+
+def total(counts: Iterable[Counts]) -> Counts:
+    return sum(counts, Counts())
+
+
+def error_rate(pairs: Iterable[tuple[Sequence[str], Sequence[str]]]) -> Counts:
+    """The total over (reference, hypothesis) pairs: lists of words for the WER, plain texts for the CER with spaces."""
+    return total(count(align(reference, hypothesis)) for reference, hypothesis in pairs)
+
+
+def report(conditions: Conditions, results: Sequence[Result]) -> dict[str, Any]:
+    """What report.json holds (schema 1): rates are fractions, counts integers, totals over the split."""
+    audio_s = sum(result.duration_s for result in results)
+    decode_s = conditions.decode_s
+    return {
+        "schema": SCHEMA,
+        "run": conditions.run,
+        "checkpoint_step": conditions.checkpoint_step,
+        "data": conditions.data,
+        "data_fingerprint": conditions.data_fingerprint,
+        "split": conditions.split,
+        "engine": conditions.engine,
+        "lm": conditions.lm,
+        "beam": conditions.beam,
+        "alpha": conditions.alpha,
+        "beta": conditions.beta,
+        "utterances": len(results),
+        "utterances_in_corpus": conditions.utterances_in_corpus,
+        "excluded": dict(conditions.excluded),
+        "audio_s": round(audio_s, 3),
+        "acoustic_s": None if conditions.acoustic_s is None else round(conditions.acoustic_s, 3),
+        "decode_s": round(decode_s, 3),
+        "decode_cpu_s": round(conditions.decode_cpu_s, 3),
+        "rtfx": round(audio_s / decode_s, 1) if decode_s > 0 else None,
+        **_rates(results),
+        "oov_rate": conditions.oov_rate,
+    }
+
+
+def _rates(results: Sequence[Result]) -> dict[str, Any]:
+    words, chars = total(result.words for result in results), total(result.chars for result in results)
+    return {
+        "words": words.units,
+        "wer": _fraction(words),
+        "wer_ci95": bootstrap_ci95([result.words for result in results]),
+        **words.kinds(),
+        "chars": chars.units,
+        "cer": _fraction(chars),
+        "cer_no_space": _fraction(total(result.chars_no_space for result in results)),
+        "char": chars.kinds(),
+    }
+
+
+def _fraction(counts: Counts) -> float | None:
+    """The rate as JSON knows numbers."""
+    return counts.rate if counts.units else None
+
+
+def bootstrap_ci95(counts: Sequence[Counts]) -> tuple[float, float] | None:
+    """The central 95 % of the rate over utterances drawn with replacement (Bisani & Ney 2004); None without a rate."""
+    if not sum(each.units for each in counts):
+        return None
+    errors, units = (np.array(column, float) for column in zip(*((c.errors, c.units) for c in counts), strict=True))
+    random = np.random.default_rng(BOOTSTRAP_SEED)
+    rates = []
+    for _ in range(BOOTSTRAP_SAMPLES):
+        drawn = random.integers(0, len(counts), len(counts))
+        rates.append(errors[drawn].sum() / max(1.0, units[drawn].sum()))
+    low, high = np.percentile(rates, [2.5, 97.5])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What stands behind the totals, for people: counted, most frequent first."""
+
+    substitutions: list[tuple[tuple[str, str], int]]
+    deletions: list[tuple[str, int]]
+    insertions: list[tuple[str, int]]
+    characters: list[tuple[tuple[str, str], int]]  # one character for another; "" where inserted or deleted
+    groups: dict[str, list[tuple[str, list[Result]]]]  # duration, speaker ...: the results of each
+
+
+def evidence(results: Sequence[Result]) -> Evidence:
+    steps = Counter(step for result in results for step in result.alignment if step.kind != "equal")
+    char_steps = Counter(step for result in results for step in result.char_alignment if step.kind != "equal")
+    groups = {"duration": _by_duration(results)}
+    for name in dict.fromkeys(name for result in results for name in result.groups):
+        members: dict[str, list[Result]] = {}
+        for result in results:
+            members.setdefault(result.groups.get(name, "unknown"), []).append(result)
+        if len(members) > 1:
+            groups[name] = sorted(members.items())
+    ordered = _most_common(steps)
+    return Evidence(
+        substitutions=[((step.reference or "", step.hypothesis or ""), n) for step, n in ordered if step.kind == "sub"],
+        deletions=[(step.reference or "", n) for step, n in ordered if step.kind == "del"],
+        insertions=[(step.hypothesis or "", n) for step, n in ordered if step.kind == "ins"],
+        characters=[((step.reference or "", step.hypothesis or ""), n) for step, n in _most_common(char_steps)],
+        groups=groups,
+    )
+
+
+def _most_common(steps: Counter[Step]) -> list[tuple[Step, int]]:
+    """Ties in a fixed order, so that the same hypotheses give the same page."""
+    return sorted(steps.items(), key=lambda item: (-item[1], item[0].reference or "", item[0].hypothesis or ""))
+
+
+def _by_duration(results: Sequence[Result]) -> list[tuple[str, list[Result]]]:
+    edges = (0, *DURATION_EDGES_S)
+    names = [f"{low} to {high} s" for low, high in pairwise(edges)] + [f"over {edges[-1]} s"]
+    members: dict[str, list[Result]] = {name: [] for name in names}
+    for result in results:
+        members[names[int(np.searchsorted(DURATION_EDGES_S, result.duration_s))]].append(result)
+    return [(name, inside) for name, inside in members.items() if inside]
+
+
+def write_report(folder: Path, conditions: Conditions, results: Sequence[Result]) -> dict[str, Any]:
+    """Writes hypotheses.jsonl, report.html and, last, report.json into the folder; returns what report.json holds.
+
+    Raises:
+        AsrkitError: the folder cannot be written.
+    """
+    made = report(conditions, results)
+    texts = {
+        HYPOTHESES: "".join(json.dumps(_line(result), ensure_ascii=False) + "\n" for result in results),
+        PAGE: report_html.page(made, results, evidence(results)),
+        REPORT: json.dumps(made, indent=1, ensure_ascii=False) + "\n",
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / REPORT).unlink(missing_ok=True)  # the marker: what it stands for is about to change
+        for name, text in texts.items():
+            partial = folder / f".{name}.part"
+            partial.write_text(text, encoding="utf-8", newline="\n")
+            os.replace(partial, folder / name)
+    except OSError as error:
+        raise AsrkitError(f"the report in {folder} cannot be written: {error.strerror or error}") from error
+    return made
+
+
+def _line(result: Result) -> dict[str, Any]:
+    return {
+        "key": result.key,
+        "reference": result.reference,
+        "hypothesis": result.hypothesis,
+        "errors": result.words.errors,
+        "words": result.words.units,
+        "duration_s": result.duration_s,
+        **result.groups,
+        **result.scores,
+    }
+
+
+TABLE_COLUMNS = (
+    *("split", "engine", "utterances", "words", "WER", "95 %", "ins del sub"),
+    *("CER", "no spaces", "OOV", "x real time"),
+)
+
+
+def table_row(made: Mapping[str, Any]) -> tuple[str, ...]:
+    """A report.json as one row of a table for the terminal, under TABLE_COLUMNS."""
+    low_high = made["wer_ci95"]
+    return (
+        made["split"],
+        made["engine"],
+        f"{made['utterances']:,}",
+        f"{made['words']:,}",
+        report_html.percent(made["wer"]),
+        f"{100 * low_high[0]:.2f} to {100 * low_high[1]:.2f}" if low_high else "-",
+        f"{made['ins']} {made['del']} {made['sub']}",
+        report_html.percent(made["cer"]),
+        report_html.percent(made["cer_no_space"]),
+        report_html.percent(made["oov_rate"]),
+        f"{made['rtfx']:,.0f}" if made["rtfx"] else "-",
+    )

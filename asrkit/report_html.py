@@ -1,0 +1,200 @@
+"""A report and its evidence in, one self-contained HTML page out: no scripts, nothing loaded from elsewhere."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asrkit.report import Evidence, Result, Step
+
+MOST_FREQUENT = 20  # rows of each list of errors
+WORST_UTTERANCES = 100
+LARGEST_GROUPS = 100  # rows of a table such as that of the speakers
+
+_STYLE = """
+:root { --ink: #1c2330; --soft: #667085; --line: #e3e7ee; --paper: #ffffff; --page: #f5f6f9; --bar: #8aa4d6;
+  --sub: #fff0c2; --sub-ink: #7a5200; --del: #ffdcdc; --del-ink: #a01d1d; --ins: #d9ecff; --ins-ink: #0d4f94; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ef; --soft: #98a2b3; --line: #303848; --paper: #1b212c;
+  --page: #131821; --bar: #4b69a8; --sub: #4a3a10; --sub-ink: #ffd978; --del: #4f2025; --del-ink: #ffabab;
+  --ins: #173a5e; --ins-ink: #a8d4ff; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, "Segoe UI", Roboto, "Noto Sans",
+  "Noto Sans KR", sans-serif; }
+main { max-width: 1120px; margin: 0 auto; padding: 28px 20px 60px; }
+h1 { font-size: 22px; margin: 0; } h2 { font-size: 16px; margin: 36px 0 10px; } h3 { font-size: 14px; margin: 0 0 6px; }
+p { margin: 4px 0 12px; } .soft, th, dt { color: var(--soft); }
+.tiles { display: flex; flex-wrap: wrap; gap: 12px; margin: 20px 0; }
+.tile, .card { background: var(--paper); border: 1px solid var(--line); border-radius: 10px; padding: 12px 16px; }
+.tile { min-width: 132px; flex: 1; } .tile b { display: block; font-size: 25px; line-height: 1.25; }
+.tile span { color: var(--soft); font-size: 13px; } td, .tile b { font-variant-numeric: tabular-nums; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(245px, 1fr)); gap: 12px; align-items: start; }
+table { border-collapse: collapse; width: 100%; font-size: 14px; }
+th { text-align: left; font-weight: 500; font-size: 13px; } th, td { padding: 2px 10px 2px 0; vertical-align: top; }
+td.n, th.n { text-align: right; } tr + tr td { border-top: 1px solid var(--line); }
+.scroll { max-height: 430px; overflow-y: auto; }
+.bar { display: inline-block; height: 9px; border-radius: 3px; background: var(--bar); vertical-align: baseline; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 18px; margin: 0; font-size: 14px; }
+dd { margin: 0; overflow-wrap: anywhere; }
+.utterance { margin-bottom: 10px; } .head { font-size: 13px; color: var(--soft); overflow-wrap: anywhere; }
+.head b { color: var(--ink); }
+.aligned { display: flex; flex-wrap: wrap; gap: 4px 5px; margin-top: 6px; }
+.pair { display: inline-grid; grid-template-rows: auto auto; border-radius: 4px; padding: 0 4px; text-align: center; }
+.pair i { font-style: normal; min-height: 1.5em; white-space: pre; } .pair i + i { min-width: 0.7em; }
+.sub { background: var(--sub); color: var(--sub-ink); } .ins { background: var(--ins); color: var(--ins-ink); }
+.del { background: var(--del); color: var(--del-ink); } .del i:first-child { text-decoration: line-through; }
+.ins i:last-child { text-decoration: underline; } .legend .pair { font-size: 13px; padding: 1px 8px; }
+"""
+
+
+def percent(rate: float | None) -> str:
+    """A fraction as people read it; "-" where there is none."""
+    return "-" if rate is None else f"{100 * rate:.2f} %"
+
+
+def page(report: Mapping[str, Any], results: Sequence["Result"], evidence: "Evidence") -> str:
+    """The whole page of one report.json, its results and their evidence."""
+    title = f"{report['run']} on {report['split']}"
+    how = report["engine"]
+    if report["lm"] is not None:
+        how += f" with {report['lm']}, beam {report['beam']}, alpha {report['alpha']:g}, beta {report['beta']:g}"
+    sections = [
+        f"<h1>{escape(title)}</h1><p class=soft>{escape(how)}</p>",
+        _tiles(report),
+        "<h2>Most frequent errors</h2><div class=cards>",
+        _errors("Taken for another word", ("said", "heard"), evidence.substitutions),
+        _errors("Missed words", ("said",), [((word,), n) for word, n in evidence.deletions]),
+        _errors("Words nobody said", ("heard",), [((word,), n) for word, n in evidence.insertions]),
+        _errors("Characters", ("said", "heard"), [(_visible(pair), n) for pair, n in evidence.characters]),
+        "</div>",
+        *(_group(name, members) for name, members in evidence.groups.items()),
+        _worst(results),
+        "<h2>Conditions</h2>" + _conditions(report),
+    ]
+    return (
+        "<!doctype html>\n<html><head><meta charset=utf-8>"
+        '<meta name=viewport content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body><main>\n"
+        + "\n".join(sections)
+        + "\n</main></body></html>\n"
+    )
+
+
+def _tiles(report: Mapping[str, Any]) -> str:
+    interval = report["wer_ci95"]
+    spread = f"95 %: {100 * interval[0]:.2f} to {100 * interval[1]:.2f}" if interval else ""
+    counts = f"{report['ins']:,} ins, {report['del']:,} del, {report['sub']:,} sub"
+    errors = report["ins"] + report["del"] + report["sub"]
+    left_out = sum(report["excluded"].values())
+    tiles = [
+        ("Word error rate", percent(report["wer"]), spread),
+        ("Character error rate", percent(report["cer"]), f"without spaces {percent(report['cer_no_space'])}"),
+        ("Word errors", f"{errors:,} / {report['words']:,}", counts),
+        ("Utterances", f"{report['utterances']:,}", f"{left_out:,} left out" if left_out else "none left out"),
+        ("Speech", _duration(report["audio_s"]), f"{report['rtfx']:,.0f} x real time" if report["rtfx"] else ""),
+    ]
+    if report["oov_rate"] is not None:
+        tiles.append(("Unknown to the n-gram", percent(report["oov_rate"]), "of the words said"))
+    body = "".join(
+        f"<div class=tile><span>{escape(name)}</span><b>{escape(value)}</b><span>{escape(note)}</span></div>"
+        for name, value, note in tiles
+    )
+    return f"<div class=tiles>{body}</div>"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.2f} h"
+
+
+def _errors(title: str, columns: Sequence[str], counted: Sequence[tuple[Sequence[str], int]]) -> str:
+    """One list of errors, the most frequent ones."""
+    if not counted:
+        return f"<div class=card><h3>{escape(title)}</h3><p class=soft>none</p></div>"
+    head = "".join(f"<th>{name}" for name in columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td dir=auto>{escape(unit)}</td>" for unit in units) + f"<td class=n>{n:,}</td></tr>"
+        for units, n in counted[:MOST_FREQUENT]
+    )
+    more = len(counted) - MOST_FREQUENT
+    note = f"<p class=soft>and {more:,} others</p>" if more > 0 else ""
+    return f"<div class=card><h3>{escape(title)}</h3><table><tr>{head}<th class=n>times</tr>{body}</table>{note}</div>"
+
+
+def _visible(pair: tuple[str, str]) -> tuple[str, str]:
+    said, heard = ({" ": "space", "": "nothing"}.get(character, character) for character in pair)
+    return said, heard
+
+
+def _group(name: str, members: Sequence[tuple[str, Sequence["Result"]]]) -> str:
+    """Error rates broken down; where there are many groups, those with the most errors."""
+    rows = []
+    for label, results in members:
+        words, errors = sum(r.words.units for r in results), sum(r.words.errors for r in results)
+        chars, char_errors = sum(r.chars.units for r in results), sum(r.chars.errors for r in results)
+        rows.append((label, len(results), words, errors, chars, char_errors))
+    note = ""
+    if len(rows) > LARGEST_GROUPS:
+        note = f"<p class=soft>the {LARGEST_GROUPS} of {len(rows):,} with the most errors</p>"
+        rows = sorted(rows, key=lambda row: (-row[3], row[0]))[:LARGEST_GROUPS]
+    if name != "duration":
+        rows.sort(key=lambda row: (-_rate(row[3], row[2]), row[0]))
+    widest = max(_rate(row[3], row[2]) for row in rows) or 1.0
+    body = "".join(
+        f"<tr><td dir=auto>{escape(label)}</td><td class=n>{utterances:,}</td><td class=n>{words:,}</td>"
+        f"<td class=n>{percent(_rate(errors, words))}</td>"
+        f"<td style='width:40%'><span class=bar style='width:{100 * _rate(errors, words) / widest:.1f}%'></span></td>"
+        f"<td class=n>{percent(_rate(char_errors, chars))}</td></tr>"
+        for label, utterances, words, errors, chars, char_errors in rows
+    )
+    return (
+        f"<h2>By {escape(name)}</h2>{note}<div class='card scroll'><table><tr><th>{escape(name)}<th class=n>utterances"
+        f"<th class=n>words<th class=n>WER<th><th class=n>CER</tr>{body}</table></div>"
+    )
+
+
+def _rate(errors: int, units: int) -> float:
+    return errors / units if units else 0.0
+
+
+def _worst(results: Sequence["Result"]) -> str:
+    """The utterances with the most word errors, each with its alignment."""
+    wrong = [result for result in results if result.words.errors]
+    wrong.sort(key=lambda result: (-result.words.errors, result.words.units, result.key))
+    legend = (
+        "<p class='soft legend'>what was said above, what was heard below: "
+        "<span class='pair sub'>another word</span> <span class='pair del'>missed</span> "
+        "<span class='pair ins'>nobody said it</span></p>"
+    )
+    shown = "".join(_utterance(result) for result in wrong[:WORST_UTTERANCES])
+    right = len(results) - len(wrong)
+    summary = f"<p>{right:,} of {len(results):,} utterances are without a word error.</p>"
+    which = f" ({WORST_UTTERANCES} of {len(wrong):,})" if len(wrong) > WORST_UTTERANCES else ""
+    return f"<h2>Worst utterances{which}</h2>{summary}" + (legend + shown if wrong else "")
+
+
+def _utterance(result: "Result") -> str:
+    groups = "".join(f" · {escape(name)} {escape(value)}" for name, value in result.groups.items())
+    errors = f"{result.words.errors} error{'s' if result.words.errors != 1 else ''} in {result.words.units} words"
+    return (
+        f"<div class='card utterance'><div class=head><b>{errors}</b> · {escape(result.key)} · "
+        f"{result.duration_s:.1f} s{groups}</div><div class=aligned dir=auto>{_pairs(result.alignment)}</div></div>"
+    )
+
+
+def _pairs(alignment: Iterable["Step"]) -> str:
+    cells = ((step.kind, escape(step.reference or ""), escape(step.hypothesis or "")) for step in alignment)
+    return "".join(f"<span class='pair {kind}'><i>{said}</i><i>{heard}</i></span>" for kind, said, heard in cells)
+
+
+def _conditions(report: Mapping[str, Any]) -> str:
+    rows = []
+    for name, value in report.items():
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{key} {each}" for key, each in value.items()) or "none"
+        elif isinstance(value, tuple | list):
+            value = " to ".join(f"{each:.4f}" for each in value)
+        elif isinstance(value, float):
+            value = f"{value:.6g}"
+        rows.append(f"<dt>{escape(name)}</dt><dd>{escape('-' if value is None else str(value))}</dd>")
+    return f"<div class=card><dl>{''.join(rows)}</dl></div>"

@@ -1,0 +1,261 @@
+"""A recipe and its data, or the folder of a run to resume, in; everything that is fixed before step 0 out.
+
+What is decided here is written to recipe.json in the run's folder: the resolved settings, the data, the number of steps.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from asrkit.batches import EpochPlan, Rows, eval_batches, fitting_rows, load, padding_share, plan_epoch
+from asrkit.budget import Speed, fit_steps, measure
+from asrkit.checkpoint import build, find_run, run_folders, save_checkpoint
+from asrkit.device import choose_precision
+from asrkit.errors import AsrkitError
+from asrkit.features import LogMel
+from asrkit.progress import Progress
+from asrkit.recipe import Recipe, section_from_json
+from asrkit.settings import AugmentSettings, TrainSettings
+from asrkit.shards import DataSet, JoinedIndex, resolve_data
+from asrkit.tokenizer import Tokenizer
+from asrkit.update import Updater
+from asrkit.validate import validate
+
+VALIDATION_SECONDS = 320.0  # padded seconds in a batch of validation
+STATISTICS_UTTERANCES = 2000  # that train mean and variance are taken from
+CORPUS_BATCHES = 200  # in an epoch, where the recipe leaves the size of a batch open: small corpora need updates
+BATCH_SECONDS = (20.0, 320.0)  # least and most that this choice gives
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training that can begin or go on; `record` is its recipe.json."""
+
+    folder: Path
+    record: dict[str, Any]
+    settings: TrainSettings
+    tokenizer: Tokenizer
+    train: JoinedIndex
+    dev: JoinedIndex
+    dev_batches: list[Rows]
+    plan: EpochPlan
+
+    @property
+    def steps(self) -> int:
+        return int(self.record["schedule"]["steps"])
+
+
+def find_or_name_run(recipe: Recipe, *, run: str | None, exp_dir: Path, resume: bool) -> Path:
+    """The folder to resume (the named run, or the recipe's newest), or that of a new run.
+
+    With `resume` and nothing there yet, as in a job script's first start, it is a new one.
+
+    Raises:
+        AsrkitError: a new run is asked for under the name of an old one.
+    """
+    mine = [folder for folder in run_folders(exp_dir) if folder.parent.name == recipe.name]
+    if resume and run is None and mine:
+        return mine[-1]
+    folder = exp_dir / recipe.name / (run or time.strftime("%Y%m%d-%H%M%S"))
+    if (folder / "recipe.json").exists() and not resume:
+        raise AsrkitError(f"run {folder} exists; choose another name, or go on with it: --resume --run {folder.name}")
+    return find_run(run, exp_dir) if resume and run and not folder.exists() and Path(run).is_dir() else folder
+
+
+def open_run(recipe: Recipe, folder: Path, *, data: str | None, data_dir: Path, progress: Progress) -> Run:
+    """Opens the data; a folder with a recipe.json keeps the settings and the data that it began with.
+
+    Raises:
+        AsrkitError: no such data set, or it changed since the run began.
+    """
+    path = folder / "recipe.json"
+    if path.exists():
+        record = read_record(path)
+        data_set = resolve_data(Path(record["data"]["folder"]).parent, record["data"]["name"], recipe.name)
+        progress.say(f"resuming {folder} with the settings it began with")
+    else:
+        data_set = resolve_data(data_dir, data, recipe.name)
+        record = recipe.to_json() | {"splits": data_set.splits}
+    train, dev = (_joined(data_set, record, role) for role in ("train", "dev"))
+    now = {"name": data_set.name, "folder": str(data_set.folder.resolve()), "fingerprint": train.fingerprint}
+    if record.setdefault("data", now)["fingerprint"] != now["fingerprint"]:
+        raise AsrkitError(f"data {data_set.folder} changed since {folder} began; start a new run without --resume")
+    settings: TrainSettings = section_from_json(TrainSettings, record["train"])
+    if settings.batch_seconds == 0:
+        least, most = BATCH_SECONDS
+        settings = replace(settings, batch_seconds=round(min(most, max(least, train.seconds / CORPUS_BATCHES)), 1))
+        record["train"] = asdict(settings)
+    return Run(
+        folder=folder,
+        record=record,
+        settings=settings,
+        tokenizer=data_set.tokenizer(),
+        train=train,
+        dev=dev,
+        dev_batches=eval_batches(dev, VALIDATION_SECONDS),
+        plan=EpochPlan(seed=settings.seed, batch_seconds=settings.batch_seconds),
+    )
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A run's recipe.json.
+
+    Raises:
+        AsrkitError: it cannot be read.
+    """
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AsrkitError(f"{path} cannot be read: {error}") from error
+    return record
+
+
+def _joined(data_set: DataSet, record: Mapping[str, Any], role: str) -> JoinedIndex:
+    splits = record["splits"][role]
+    if not splits:
+        raise AsrkitError(f"data set {data_set.name} has no {role} split; wanted one to train with: prepare it again")
+    joined = JoinedIndex([data_set.index(split) for split in splits])
+    if not len(joined):
+        raise AsrkitError(f"the {role} split of data set {data_set.name} has no utterances")
+    return joined
+
+
+def build_updater(run: Run, device: torch.device) -> Updater:
+    """The model with its first weights, drawn from the seed."""
+    torch.manual_seed(run.settings.seed)
+    model, features = build(run.record, len(run.tokenizer.labels))
+    if features.normalize == "train":
+        _take_statistics(features, run)
+    return Updater(
+        model,
+        features,
+        settings=run.settings,
+        augmentation=section_from_json(AugmentSettings, run.record["augment"]),
+        device=device,
+        precision=choose_precision(device, run.settings.precision),
+    )
+
+
+def _take_statistics(features: LogMel, run: Run) -> None:
+    """Mean and deviation of each mel bin over the sound of up to STATISTICS_UTTERANCES evenly spread utterances."""
+    rows = np.unique(np.linspace(0, len(run.train) - 1, STATISTICS_UTTERANCES).astype(np.int64))
+    total, squares = torch.zeros(2, features.mels, dtype=torch.float64)
+    count = 0
+    for batch in load(run.train, np.array_split(rows, max(1, len(rows) // 16))):
+        log_mel, _, sounding = features.raw(batch.waveforms, batch.lengths)
+        sound = log_mel[sounding].double()  # (frames, F)
+        total, squares, count = total + sound.sum(0), squares + sound.square().sum(0), count + len(sound)
+    mean = total / count
+    features.set_statistics(mean.float(), (squares / count - mean.square()).clamp(min=0).sqrt().float())
+
+
+def with_fitting_rows(run: Run, updater: Updater, progress: Progress) -> Run:
+    """Leaves out what CTC cannot align at this model's stride and the fastest speed, and says how much that is.
+
+    Raises:
+        AsrkitError: nothing is left.
+    """
+    model, features = updater.model, updater.features
+    fastest = max(updater.augmentation.speeds)
+    rows, unfit = fitting_rows(run.train, lambda n: model.output_length(features.frame_lengths(n)), fastest)
+    if not len(rows):
+        raise AsrkitError(
+            f"none of {len(run.train)} utterances has enough frames for its text; wanted model.time_stride=2, or text "
+            "that belongs to its audio"
+        )
+    if len(unfit):
+        keys = ", ".join(str(run.train.record(int(row))["key"]) for row in unfit[:3])
+        progress.warn(
+            f"{len(unfit)} of {len(run.train)} utterances have more labels than the model has frames for at speed "
+            f"{fastest:g} and are left out of training ({keys}{', ...' if len(unfit) > 3 else ''})"
+        )
+    return replace(run, plan=replace(run.plan, rows=rows))
+
+
+def fix_schedule(run: Run, updater: Updater, *, minutes: float | None, began: float, progress: Progress) -> Run:
+    """Decides the number of steps and writes recipe.json; nothing is trained yet.
+
+    `began` is the time.monotonic() from which `minutes` count.
+    """
+    every = run.settings.validate_epochs
+    one = plan_epoch(run.train, run.plan, 1)
+    with progress.bar("measuring the speed", None):
+        speed = measure(updater, run.train, one)
+        if minutes is None:
+            steps = sum(len(plan_epoch(run.train, run.plan, epoch)) for epoch in range(run.settings.epochs))
+        else:
+            validation_s, save_s = _time_validation(run, updater), _time_saving(run, updater)
+            budget = fit_steps(
+                available_s=minutes * 60 - (time.monotonic() - began),
+                speed=speed,
+                index=run.train,
+                batches=one,
+                validation_s=validation_s,
+                save_s=save_s,
+                validate_epochs=every,
+            )
+            steps, every = budget.steps, budget.validate_epochs
+    schedule = {
+        "steps": steps,
+        "steps_per_epoch": len(one),
+        "validate_epochs": every,
+        # a first epoch from short to long must be followed by others, or the long ones are never seen
+        "short_first": run.settings.sorta_grad and steps >= 2 * len(one),
+        "minutes": minutes,
+    }
+    record = run.record | {"schedule": schedule, "started": time.time(), "device": str(updater.device)}
+    run.folder.mkdir(parents=True, exist_ok=True)
+    temporary = run.folder / "recipe.json.part"
+    temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+    temporary.replace(run.folder / "recipe.json")
+    run = replace(run, record=record)
+    _tell(run, updater, speed, one, progress)
+    return run
+
+
+def _time_validation(run: Run, updater: Updater) -> float:
+    """Seconds of one validation, from up to four batches spread over the dev data."""
+    places = np.unique(np.linspace(0, len(run.dev_batches) - 1, 4).astype(int))
+    some = [run.dev_batches[place] for place in places]
+    start = time.perf_counter()
+    validate(updater.model, updater.features, run.tokenizer, run.dev, some, updater.device)
+    return (time.perf_counter() - start) * len(run.dev_batches) / len(some)
+
+
+def _time_saving(run: Run, updater: Updater) -> float:
+    """Seconds of one checkpoint, by writing the weights thrice: AdamW keeps two numbers for each."""
+    trial = run.folder / "checkpoints" / "trial"
+    start = time.perf_counter()
+    state = {name: [weight, weight.clone()] for name, weight in updater.model.state_dict().items()}
+    save_checkpoint(
+        trial,
+        model=updater.model,
+        features=updater.features,
+        tokenizer=run.tokenizer,
+        recipe=run.record,
+        step=0,
+        state=state,
+    )
+    seconds = time.perf_counter() - start
+    shutil.rmtree(trial)
+    return seconds
+
+
+def _tell(run: Run, updater: Updater, speed: Speed, batches: list[Rows], progress: Progress) -> None:
+    parameters = sum(weight.numel() for weight in updater.model.parameters())
+    precision = str(updater.precision).removeprefix("torch.")
+    progress.say(
+        f"{run.record['model']['name']}: {parameters / 1e6:.2f} M parameters, {len(run.tokenizer.labels)} labels, on "
+        f"{updater.device} in {precision}; {run.train.seconds / 3600:.2f} h of speech, {len(run.train)} utterances"
+    )
+    progress.say(
+        f"{run.steps} steps, {run.steps / len(batches):.1f} epochs, in batches of {run.settings.batch_seconds:g} s with "
+        f"{padding_share(run.train, batches):.1%} padding; memory {speed.peak_memory_mb:,.0f} MB; run {run.folder}"
+    )

@@ -1,0 +1,285 @@
+"""Log-probs (T, V) in, hypotheses out: the best label of each frame, or pyctcdecode's beam search with an n-gram.
+
+Shapes: T frames, V labels; label 0 is CTC's blank. Log-probs are natural logarithms, as are all scores here.
+"""
+
+import math
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import weakref
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyctcdecode.alphabet import Alphabet
+from pyctcdecode.decoder import BeamSearchDecoderCTC
+from pyctcdecode.language_model import AbstractLanguageModel
+
+from asrkit.errors import AsrkitError
+from asrkit.ngram import NGram
+from asrkit.tokenizer import Tokenizer
+
+LogProbs = NDArray[np.floating[Any]]  # (T, V)
+
+LN_10 = math.log(10)  # an n-gram's scores are base-10 logs
+UNKNOWN_LOG10 = -10.0  # added to the score of a word that the n-gram does not know, as pyctcdecode has it
+UNKNOWN_LETTERS = 6  # a partial word that begins no known word costs more for each letter beyond these
+PRUNE_LOGP = -10.0  # beams so far behind the best are dropped
+MIN_TOKEN_LOGP = -5.0  # labels below it are not tried, the best of the frame aside
+ORPHAN_CHECK_S = 2.0
+
+
+@dataclass(frozen=True)
+class WordTime:
+    """A word and when it was said, seconds from the start of the audio; `confidence` from 0 to 1 where known."""
+
+    word: str
+    start_s: float
+    end_s: float
+    confidence: float | None = None
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """What may have been said. `score` is what the search ranked by: `logp`, and with an n-gram `lm_score` added."""
+
+    text: str
+    words: tuple[WordTime, ...] | None  # None where the length of a frame was not given
+    logp: float  # acoustic: of the single path (greedy), or of all paths that the beam kept
+    lm_score: float | None  # alpha * ln P of the n-gram + beta * words; None without one
+    score: float
+
+
+@dataclass(frozen=True)
+class FrameTimes:
+    """When a frame was: frame 0 starts at `start_s`, negative where silence was put before the sound."""
+
+    frame_s: float
+    start_s: float = 0.0
+
+    def span(self, first: int, end: int) -> tuple[float, float]:
+        """When frames `first` to `end` (not included) were; what lies before the sound is moved to its start."""
+        start_s = max(0.0, self.start_s + first * self.frame_s)
+        end_s = max(start_s + self.frame_s, self.start_s + end * self.frame_s)
+        return round(start_s, 3), round(end_s, 3)
+
+
+def greedy(log_probs: LogProbs, tokenizer: Tokenizer, *, times: FrameTimes | None = None) -> Hypothesis:
+    """The text of the best label of each frame of log_probs (T, V).
+
+    A word's confidence is the geometric mean over its labels of each one's probability where it is surest.
+
+    Raises:
+        AsrkitError: the shape is not (T, labels), or a value is not a number.
+    """
+    log_probs = _checked(log_probs, tokenizer)
+    best = log_probs.argmax(axis=1) if len(log_probs) else np.zeros(0, np.int64)  # (T,)
+    best_logp = log_probs[np.arange(len(best)), best]  # (T,)
+    labels = [run for run in _runs(best, best_logp) if run.label]
+    text = tokenizer.decode([run.label for run in labels])
+    logp = float(best_logp.sum())
+    return Hypothesis(text, _word_times(labels, tokenizer, times) if times else None, logp, None, logp)
+
+
+class BeamSearch:
+    """CTC prefix beam search over whole words: log-probs (T, V) -> the `n_best` best hypotheses, best first.
+
+    Ranked by ln P(acoustic) + alpha * ln P(n-gram) + beta * words. Beams that share the words an n-gram can see, the
+    partial word and the last label are kept once, when only the best hypothesis is asked for.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        lm: NGram | None = None,
+        beam: int = 100,
+        alpha: float = 0.5,
+        beta: float = 1.0,
+        n_best: int = 1,
+        times: FrameTimes | None = None,
+    ) -> None:
+        self.tokenizer, self.beam, self.n_best, self.times = tokenizer, beam, n_best, times
+        alphabet = Alphabet(["", *tokenizer.labels[1:]], is_bpe=tokenizer.word_boundary != " ")
+        self._decoder = BeamSearchDecoderCTC(alphabet, _WordScores(lm, alpha, beta) if lm else None)
+        self._has_lm = lm is not None
+        weakref.finalize(self, self._decoder.cleanup)  # pyctcdecode keeps every n-gram in a class variable
+
+    def decode(self, log_probs: LogProbs) -> list[Hypothesis]:
+        """The best hypotheses for log_probs (T, V); at least one.
+
+        Raises:
+            AsrkitError: the shape is not (T, labels), or a value is not a number.
+        """
+        log_probs = _checked(log_probs, self.tokenizer)
+        if not len(log_probs):
+            return [Hypothesis("", () if self.times else None, 0.0, 0.0 if self._has_lm else None, 0.0)]
+        beams = self._decoder.decode_beams(
+            log_probs,
+            beam_width=self.beam,
+            beam_prune_logp=PRUNE_LOGP,
+            token_min_logp=MIN_TOKEN_LOGP,
+            prune_history=self.n_best == 1,
+        )
+        return [self._hypothesis(*beam) for beam in beams[: self.n_best]]
+
+    def _hypothesis(self, text: str, _state: Any, frames: list[Any], logp: float, score: float) -> Hypothesis:
+        words = None
+        if self.times:
+            words = tuple(WordTime(word, *self.times.span(first, end)) for word, (first, end) in frames)
+        return Hypothesis(text, words, float(logp), float(score - logp) if self._has_lm else None, float(score))
+
+
+class _WordScores(AbstractLanguageModel):
+    """An NGram as pyctcdecode asks for scores.
+
+    Instead of pyctcdecode's own: that one wants words in the file's case, builds a trie of Python objects, and scores
+    a hypothesis that ends in a space as if an unknown word followed.
+    """
+
+    def __init__(self, lm: NGram, alpha: float, beta: float) -> None:
+        self.lm, self.alpha, self.beta = lm, alpha, beta
+
+    @property
+    def order(self) -> int:
+        return self.lm.order
+
+    def get_start_state(self) -> Any:
+        return self.lm.start()
+
+    def score_partial_token(self, partial: str) -> float:
+        """0 where some known word begins so, else a penalty that the word may still get rid of."""
+        spelled = self.lm.spelled
+        place = bisect_left(spelled, partial)
+        if place < len(spelled) and spelled[place].startswith(partial):
+            return 0.0
+        return UNKNOWN_LOG10 * max(1.0, len(partial) / UNKNOWN_LETTERS)
+
+    def score(self, state: Any, word: str, is_last_word: bool = False) -> tuple[float, Any]:
+        log10, after, bonus = 0.0, state, 0.0
+        if word:
+            log10, after = self.lm.score(state, word)
+            log10 += 0.0 if word in self.lm.words else UNKNOWN_LOG10
+            bonus = self.beta
+        if is_last_word:
+            log10 += self.lm.end_score(after)
+        return self.alpha * log10 * LN_10 + bonus, after
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Frames `start` to `end` (not included) whose best label is the same."""
+
+    label: int
+    start: int
+    end: int
+    peak_logp: float  # where it is surest
+
+
+def _runs(best: NDArray[np.integer[Any]], best_logp: LogProbs) -> Iterator[_Run]:
+    start = 0
+    for label, frames in groupby(best.tolist()):
+        end = start + len(list(frames))
+        yield _Run(label, start, end, float(best_logp[start:end].max()))
+        start = end
+
+
+def _word_times(runs: Sequence[_Run], tokenizer: Tokenizer, times: FrameTimes) -> tuple[WordTime, ...]:
+    """The words that the runs spell: one begins at each label that starts with the word boundary."""
+    groups: list[list[_Run]] = []
+    for run in runs:
+        label = tokenizer.labels[run.label]
+        if label.startswith(tokenizer.word_boundary) or not groups:
+            groups.append([])
+        if label != tokenizer.word_boundary:  # a lone boundary is no part of the time the word takes
+            groups[-1].append(run)
+    words = []
+    for group in filter(None, groups):
+        confidence = math.exp(sum(run.peak_logp for run in group) / len(group))
+        text = tokenizer.decode([run.label for run in group])
+        words.append(WordTime(text, *times.span(group[0].start, group[-1].end), round(min(1.0, confidence), 4)))
+    return tuple(words)
+
+
+def _checked(log_probs: LogProbs, tokenizer: Tokenizer) -> LogProbs:
+    """As float64, so that NumPy 1 and 2 add up alike."""
+    if log_probs.ndim != 2 or log_probs.shape[1] != len(tokenizer.labels):
+        raise AsrkitError(f"log-probs have shape {log_probs.shape}; wanted (frames, {len(tokenizer.labels)} labels)")
+    if np.isnan(log_probs).any():
+        raise AsrkitError("the log-probs hold values that are not numbers; the model is broken (did training diverge?)")
+    return log_probs.astype(np.float64)
+
+
+# Many utterances, in processes that share one n-gram --------------------------------------------------------------
+
+Search = Callable[[LogProbs], list[Hypothesis]]
+
+
+@dataclass(frozen=True)
+class Searched:
+    hypotheses: list[Hypothesis]
+    cpu_s: float  # of the search alone, in whichever process
+
+
+def search_all(search: Search, log_probs: Sequence[LogProbs], *, jobs: int = 1) -> Iterator[Searched]:
+    """Searches every item of log_probs, each (T, V), in its order; in `jobs` processes where forking is safe (Linux).
+
+    The processes inherit `search` and `log_probs`: nothing large is copied, and an n-gram is in memory once.
+
+    Raises:
+        AsrkitError: one of the processes was killed.
+    """
+    jobs = min(jobs, len(log_probs))
+    if jobs <= 1 or not sys.platform.startswith("linux"):
+        yield from (_search_timed(search, item) for item in log_probs)
+        return
+    pool = ProcessPoolExecutor(
+        jobs, mp_context=multiprocessing.get_context("fork"), initializer=_inherit, initargs=(search, log_probs)
+    )
+    try:
+        yield from pool.map(_search_inherited, range(len(log_probs)), chunksize=4)
+    except BrokenProcessPool as error:
+        raise AsrkitError(
+            f"one of {jobs} search processes was killed, most likely for want of memory; try fewer with --jobs"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_inherited: tuple[Search, Sequence[LogProbs]]  # in a search process: what it was forked with
+
+
+def _inherit(search: Search, log_probs: Sequence[LogProbs]) -> None:
+    global _inherited
+    _inherited = (search, log_probs)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent ends the work
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with_parent(parent: int) -> None:
+    """A killed parent closes no queue that its other children hold too: without this they would wait for ever."""
+    while os.getppid() == parent:
+        time.sleep(ORPHAN_CHECK_S)
+    os._exit(1)
+
+
+def _search_inherited(number: int) -> Searched:
+    search, log_probs = _inherited
+    return _search_timed(search, log_probs[number])
+
+
+def _search_timed(search: Search, log_probs: LogProbs) -> Searched:
+    before = time.process_time()
+    hypotheses = search(log_probs)
+    return Searched(hypotheses, time.process_time() - before)

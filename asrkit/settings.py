@@ -1,0 +1,324 @@
+"""What a recipe can set: frozen dataclasses, one for each section, with units, defaults that work, and checks.
+
+A wrong value raises AsrkitError naming `section.key`. `parse_value` turns the text of a `section.key=value` override
+into the type that the field declares.
+"""
+
+import math
+import types
+import typing
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args, get_origin
+
+from asrkit.errors import AsrkitError, did_you_mean
+
+
+def _require(condition: bool, key: str, found: object, wanted: str) -> None:
+    if not condition:
+        raise AsrkitError(f"{key} is {found!r}; wanted {wanted}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """What all sections share: types are checked on construction, whoever constructs."""
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for field in fields(self):
+            value = getattr(self, field.name)
+            fitted = _fit(value, hints[field.name])
+            if fitted is _UNFIT:
+                wanted = _type_name(hints[field.name])
+                raise AsrkitError(f"{self.section()}.{field.name} is {value!r}; wanted {wanted}")
+            object.__setattr__(self, field.name, fitted)
+        self.check()
+
+    def check(self) -> None:
+        """Refuses impossible values; sections override it."""
+
+    @classmethod
+    def section(cls) -> str:
+        return cls.__name__.removesuffix("Settings").lower()
+
+    def _check_range(self, key: str, low: float, high: float) -> None:
+        value = getattr(self, key)
+        _require(low <= value <= high, f"{self.section()}.{key}", value, f"{low:g} to {high:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitsSettings(Section):
+    """Names of the corpus's splits; several train splits are read one after another."""
+
+    train: tuple[str, ...] = ("train",)
+    dev: tuple[str, ...] = ("dev",)
+    test: tuple[str, ...] = ("test",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioSettings(Section):
+    """How shards keep sound: 16 kHz mono."""
+
+    codec: Literal["flac", "opus"] = "flac"  # flac 78 MB an hour, lossless; opus 13 MB, eight times slower to read
+    shard_utterances: int = 1000  # utterances planned into one shard
+
+    def check(self) -> None:
+        self._check_range("shard_utterances", 1, 1_000_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FiltersSettings(Section):
+    """What is left out of training splits; dev and test lose only unreadable audio and empty references."""
+
+    min_s: float = 0.1
+    max_s: float = 35.0
+    max_dropped: float = 0.05  # share of a split above which prepare fails
+
+    def check(self) -> None:
+        self._check_range("max_dropped", 0, 1)
+        _require(0 <= self.min_s < self.max_s, "filters.min_s", self.min_s, f"0 to filters.max_s ({self.max_s:g})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerSettings(Section):
+    kind: Literal["characters", "unigram", "bpe"] = "characters"
+    size: int = 1000  # labels of unigram and bpe, blank included; characters take what train holds
+
+    def check(self) -> None:
+        self._check_range("size", 8, 100_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturesSettings(Section):
+    """Log-mel spectrogram."""
+
+    mels: int = 80
+    window_ms: float = 25.0
+    hop_ms: float = 10.0
+    pad_ms: float = 100.0  # silence put on both sides: the first and last sounds of a tight cut need context
+    normalize: Literal["utterance", "train"] = "utterance"  # by its own mean and variance, or by those of train
+
+    def check(self) -> None:
+        self._check_range("mels", 8, 256)
+        self._check_range("hop_ms", 1, 50)
+        self._check_range("pad_ms", 0, 1000)
+        _require(
+            self.hop_ms <= self.window_ms <= 32,
+            "features.window_ms",
+            self.window_ms,
+            f"features.hop_ms ({self.hop_ms:g}) to 32",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentSettings(Section):
+    """Applied to training batches only. Noise, rooms and codecs have their place here too, with the robustness work."""
+
+    speeds: tuple[float, ...] = (0.9, 1.0, 1.1)  # one is drawn for each utterance and epoch
+    time_masks: int = 2
+    time_mask_share: float = 0.06  # of the utterance, the widest mask
+    mel_masks: int = 2
+    mel_mask_bins: int = 15  # the widest mask
+
+    def check(self) -> None:
+        ok = len(self.speeds) > 0 and all(0.5 <= speed <= 2 for speed in self.speeds)
+        _require(ok, "augment.speeds", self.speeds, "one or more factors from 0.5 to 2")
+        self._check_range("time_masks", 0, 20)
+        self._check_range("mel_masks", 0, 20)
+        self._check_range("time_mask_share", 0, 0.5)
+        self._check_range("mel_mask_bins", 0, 128)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings(Section):
+    """A DeepSpeech2 (arXiv 1512.02595); the keyword arguments of `model.DeepSpeech2`, and the name they came from."""
+
+    name: str = "deepspeech2"
+    conv_channels: tuple[int, ...] = (32, 32)
+    conv_mel_kernels: tuple[int, ...] = (41, 21)
+    conv_time_kernels: tuple[int, ...] = (11, 11)
+    time_stride: Literal[2, 4] = 2
+    residual_blocks: int = 0
+    rnn: Literal["gru", "lstm", "rnn"] = "gru"
+    layers: int = 5
+    hidden: int = 800
+    bidirectional: bool = True
+    merge: Literal["sum", "concat"] = "sum"  # of the two directions
+    lookahead: int = 0  # frames of future that a forward network sees after its recurrent layers
+    head: int = 0  # hidden units of an extra linear layer before the labels; 0 for none
+    dropout: float = 0.1
+
+    def check(self) -> None:
+        convs = len(self.conv_channels)
+        _require(1 <= convs <= 3, "model.conv_channels", self.conv_channels, "one to three convolutions")
+        for key in ("conv_mel_kernels", "conv_time_kernels"):
+            kernels = getattr(self, key)
+            ok = len(kernels) == convs and all(k > 0 and k % 2 == 1 for k in kernels)
+            _require(ok, f"model.{key}", kernels, f"{convs} odd sizes, one for each convolution")
+        _require(
+            self.time_stride == 2 or convs >= 2, "model.time_stride", self.time_stride, "2 with a single convolution"
+        )
+        self._check_range("layers", 1, 20)
+        self._check_range("hidden", 1, 8192)
+        self._check_range("residual_blocks", 0, 20)
+        self._check_range("dropout", 0, 0.9)
+        self._check_range("head", 0, 8192)
+        self._check_range("lookahead", 0, 200)
+        _require(
+            not (self.bidirectional and self.lookahead), "model.lookahead", self.lookahead, "0 in a bidirectional model"
+        )
+
+
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "deepspeech2": {},
+    "deepspeech2-small": dict(
+        conv_channels=(16, 32, 32),
+        conv_mel_kernels=(5, 5, 5),
+        conv_time_kernels=(5, 5, 5),
+        time_stride=4,
+        rnn="lstm",
+        layers=3,
+        hidden=256,
+    ),
+    "deepspeech2-streaming": dict(bidirectional=False, lookahead=20),
+    "residual": dict(
+        conv_channels=(32,), conv_mel_kernels=(3,), conv_time_kernels=(3,), residual_blocks=3, layers=5, hidden=512
+    ),
+    "deep": dict(conv_channels=(32, 32, 96), conv_mel_kernels=(41, 21, 21), conv_time_kernels=(11, 11, 11), layers=7),
+    "lstm-768": dict(
+        conv_channels=(32, 32, 96),
+        conv_mel_kernels=(41, 21, 21),
+        conv_time_kernels=(11, 11, 11),
+        rnn="lstm",
+        layers=5,
+        hidden=768,
+        head=768,
+    ),
+}
+
+
+def architecture(name: str) -> ModelSettings:
+    """The named architecture, whole.
+
+    Raises:
+        AsrkitError: the name is not one of ARCHITECTURES.
+    """
+    if name not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise AsrkitError(f"no model named {name!r}{did_you_mean(name, ARCHITECTURES)} (there are: {known})")
+    return ModelSettings(name=name, **ARCHITECTURES[name])
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings(Section):
+    epochs: int = 40  # --minutes N replaces it by the number of steps that fit
+    batch_seconds: float = 0.0  # padded seconds of audio in one batch; 0: a 200th of the corpus, from 20 to 320
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.01
+    warmup: float = 0.1  # share of all steps
+    grad_clip: float = 2.0
+    sorta_grad: bool = True  # first epoch from short to long
+    seed: int = 1
+    workers: int = -1  # loader processes; -1 chooses
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    save_minutes: float = 10.0
+    validate_epochs: int = 1  # validate after every so many epochs
+    patience: int = 10  # validations without a better dev WER+CER before training stops; 0 never stops
+    max_bad_steps: int = 20  # updates with a loss or gradient that is not finite before training stops
+
+    def check(self) -> None:
+        self._check_range("epochs", 1, 100_000)
+        self._check_range("batch_seconds", 0, 1e6)
+        self._check_range("lr", 1e-8, 10)
+        self._check_range("warmup", 0, 0.9)
+        self._check_range("grad_clip", 1e-3, 1e6)
+        self._check_range("workers", -1, 256)
+        self._check_range("save_minutes", 0.01, 1e5)
+        self._check_range("validate_epochs", 1, 10_000)
+        self._check_range("patience", 0, 100_000)
+        self._check_range("max_bad_steps", 0, 1_000_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeSettings(Section):
+    """Beam search with an n-gram; greedy decoding has no settings."""
+
+    beam: int = 100
+    alpha: float = 0.5  # weight of the n-gram
+    beta: float = 1.0  # bonus for each word
+    n_best: int = 1
+
+    def check(self) -> None:
+        self._check_range("beam", 1, 100_000)
+        self._check_range("n_best", 1, 10_000)
+        self._check_range("alpha", 0, 100)
+        self._check_range("beta", -100, 100)
+
+
+_UNFIT = object()
+
+
+def _fit(value: Any, hint: Any) -> Any:
+    """`value` as the declared type (an int serves as a float, a list as a tuple), or _UNFIT."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return next((arg for arg in args if arg == value and type(arg) is type(value)), _UNFIT)
+    if origin in (types.UnionType, typing.Union):
+        return next((fitted for arg in args if (fitted := _fit(value, arg)) is not _UNFIT), _UNFIT)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            return _UNFIT
+        kinds = [args[0]] * len(value) if len(args) == 2 and args[1] is Ellipsis else list(args)
+        fitted_items = [_fit(item, kind) for item, kind in zip(value, kinds, strict=False)]
+        return _UNFIT if len(kinds) != len(value) or _UNFIT in fitted_items else tuple(fitted_items)
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value) if math.isfinite(value) else _UNFIT
+    return value if type(value) is hint or (hint is type(None) and value is None) else _UNFIT
+
+
+def parse_value(text: str, hint: Any, key: str) -> Any:
+    """The value that `text` spells for a field of type `hint`; tuples are comma-separated.
+
+    Raises:
+        AsrkitError: the text is no such value; names `key`.
+    """
+    parsed = _parse(text.strip(), hint)
+    if parsed is _UNFIT:
+        raise AsrkitError(f"{key} is {text!r}; wanted {_type_name(hint)}")
+    return parsed
+
+
+def _parse(text: str, hint: Any) -> Any:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return next((arg for arg in args if str(arg) == text), _UNFIT)
+    if origin in (types.UnionType, typing.Union):
+        return next((value for arg in args if (value := _parse(text, arg)) is not _UNFIT), _UNFIT)
+    if origin is tuple:
+        parts = [part for part in text.strip("()[]").split(",") if part.strip()]
+        kinds = [args[0]] * len(parts) if len(args) == 2 and args[1] is Ellipsis else list(args)
+        values = [_parse(part.strip(), kind) for part, kind in zip(parts, kinds, strict=False)]
+        return _UNFIT if len(kinds) != len(parts) or _UNFIT in values else tuple(values)
+    if hint is bool:
+        return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}.get(text.lower(), _UNFIT)
+    if hint is type(None):
+        return None if text.lower() in ("none", "null") else _UNFIT
+    try:
+        value = hint(text)
+    except ValueError:
+        return _UNFIT
+    return _fit(value, hint)
+
+
+def _type_name(hint: Any) -> str:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return "one of " + ", ".join(str(arg) for arg in args)
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join(_type_name(arg) for arg in args)
+    if origin is tuple:
+        many = len(args) == 2 and args[1] is Ellipsis
+        kind = {str: "names", int: "whole numbers", float: "numbers"}.get(args[0], "values")
+        return f"comma-separated {kind}" if many else f"{len(args)} comma-separated {kind}"
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "none"}
+    return names.get(hint, str(hint))

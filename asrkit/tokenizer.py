@@ -1,0 +1,280 @@
+"""Normalised text in, label ids out, and back: characters, or SentencePiece subwords; id 0 is CTC's blank."""
+
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import sentencepiece
+
+from asrkit.errors import AsrkitError
+from asrkit.settings import TokenizerSettings
+
+BLANK = "<blank>"
+SCHEMA = 1  # of tokenizer.json
+JSON_NAME, MODEL_NAME = "tokenizer.json", "tokenizer.model"
+SUBWORD_SPACE = "▁"  # U+2581, how SentencePiece writes the space before a word
+_RESERVED = frozenset("\0\t\n\r" + SUBWORD_SPACE + "\u2585")  # SentencePiece skips sentences that hold one of these
+_EMPTY = "the training texts are empty; a tokenizer needs at least one character"
+_THREADS = 4  # fixed: SentencePiece splits its sums by it, so that another number may give another model
+
+
+class Tokenizer(Protocol):
+    """Text <-> label ids. Text has single inner spaces and none outside, as a recipe's normalize leaves it."""
+
+    @property
+    def kind(self) -> str:
+        """As in TokenizerSettings: characters, unigram or bpe."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What each id stands for; labels[0] is the blank; subwords keep their "▁"."""
+
+    @property
+    def word_boundary(self) -> str:
+        """The character that a label holds where a word ends or begins: " " or "▁"."""
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of normalised text.
+
+        Raises:
+            AsrkitError: the text has a character that no label spells.
+        """
+
+    def encode_known(self, text: str) -> list[int]:
+        """As encode, but leaves out the characters that no label spells."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids from which repeats and blanks are gone; words are separated by single spaces."""
+
+    def spells(self, text: str) -> bool:
+        """Whether encode would take the text."""
+
+    def fingerprint(self) -> str:
+        """Equal for tokenizers that encode alike."""
+
+    def save(self, folder: Path) -> None:
+        """Writes tokenizer.json, and tokenizer.model for subwords, into the folder; the .json comes last."""
+
+
+class CharacterTokenizer:
+    """One label for each character."""
+
+    kind = "characters"
+    word_boundary = " "
+
+    def __init__(self, characters: Sequence[str]) -> None:
+        self.labels = (BLANK, *characters)
+        self._ids = {character: number for number, character in enumerate(characters, start=1)}
+
+    def encode(self, text: str) -> list[int]:
+        _refuse_unknown(text, self._ids)
+        return [self._ids[character] for character in text]
+
+    def encode_known(self, text: str) -> list[int]:
+        return self.encode(_only_known(text, self._ids))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return _single_spaces("".join(self.labels[i] for i in ids))
+
+    def spells(self, text: str) -> bool:
+        return self._ids.keys() >= set(text)
+
+    def fingerprint(self) -> str:
+        return _fingerprint([self.kind, self.labels])
+
+    def save(self, folder: Path) -> None:
+        _save(self, folder, model=None)
+
+
+class SubwordTokenizer:
+    """SentencePiece pieces. Its unknown piece has id 0, which CTC's blank takes: encode never gives it."""
+
+    word_boundary = SUBWORD_SPACE
+
+    def __init__(self, kind: str, model: bytes) -> None:
+        self.kind = kind
+        self._model = model
+        self._pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
+        self.labels = (BLANK, *(self._pieces.id_to_piece(i) for i in range(1, self._pieces.get_piece_size())))
+        self._known = set("".join(self.labels[1:])) - {SUBWORD_SPACE} | {" "}
+
+    def encode(self, text: str) -> list[int]:
+        _refuse_unknown(text, self._known)
+        ids: list[int] = self._pieces.encode(text)
+        return ids
+
+    def encode_known(self, text: str) -> list[int]:
+        return self.encode(_only_known(text, self._known))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return _single_spaces("".join(self.labels[i] for i in ids).replace(SUBWORD_SPACE, " "))
+
+    def spells(self, text: str) -> bool:
+        return self._known >= set(text)
+
+    def fingerprint(self) -> str:
+        scores = [self._pieces.get_score(i) for i in range(1, len(self.labels))]
+        return _fingerprint([self.kind, self.labels, scores])
+
+    def save(self, folder: Path) -> None:
+        _save(self, folder, model=self._model)
+
+
+def train_tokenizer(settings: TokenizerSettings, texts: Iterable[str]) -> Tokenizer:
+    """A tokenizer that spells every character of the texts, which are normalised and from train alone.
+
+    Characters are sorted by code point after the space, which is always there. The same texts in the same order give
+    the same tokenizer.
+
+    Raises:
+        AsrkitError: no text, a character that SentencePiece keeps for itself, or more or fewer subwords asked for than
+            the texts allow.
+    """
+    if settings.kind == "characters":
+        characters = set().union(*map(set, texts)) - {" "}
+        if not characters:
+            raise AsrkitError(_EMPTY)
+        return CharacterTokenizer([" ", *sorted(characters)])
+    return SubwordTokenizer(settings.kind, _train_subwords(settings, texts))
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer that was saved in the folder.
+
+    Raises:
+        AsrkitError: there is none, it is damaged, or of another version.
+    """
+    path = folder / JSON_NAME
+    saved = _read_json(path)
+    if saved.get("schema") != SCHEMA:
+        raise AsrkitError(f"{path} has schema {saved.get('schema')!r}; this version of asrkit reads {SCHEMA}")
+    kind, labels = saved.get("kind"), saved.get("labels")
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels) or labels[:1] != [BLANK]:
+        raise AsrkitError(f"{path} is damaged: its labels are not a list of texts that starts with {BLANK}")
+    tokenizer: Tokenizer
+    if kind == "characters":
+        tokenizer = CharacterTokenizer(labels[1:])
+    elif kind in ("unigram", "bpe"):
+        tokenizer = _load_subwords(kind, folder / MODEL_NAME)
+    else:
+        raise AsrkitError(f"{path} has kind {kind!r}; wanted characters, unigram or bpe")
+    if list(tokenizer.labels) != labels or tokenizer.fingerprint() != saved.get("fingerprint"):
+        raise AsrkitError(f"{folder} is damaged: the tokenizer does not have the fingerprint it was saved with")
+    return tokenizer
+
+
+def _train_subwords(settings: TokenizerSettings, texts: Iterable[str]) -> bytes:
+    """A SentencePiece model of exactly settings.size pieces, the unknown piece included."""
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=_without_reserved(texts),
+            model_writer=model,
+            model_type=settings.kind,
+            vocab_size=settings.size,
+            character_coverage=1.0,
+            normalization_rule_name="identity",  # the recipe has normalised
+            remove_extra_whitespaces=False,
+            unk_id=0,
+            bos_id=-1,
+            eos_id=-1,
+            pad_id=-1,
+            max_sentence_length=1_000_000,  # bytes; longer ones would be skipped, and their characters with them
+            num_threads=_THREADS,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise AsrkitError(_explain(str(error), settings)) from error
+    return model.getvalue()
+
+
+def _without_reserved(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        reserved = sorted(_RESERVED.intersection(text))
+        if reserved:
+            raise AsrkitError(
+                f"{text!r} holds {reserved[0]!r}, which SentencePiece keeps for itself; normalize it away"
+            )
+        yield text
+
+
+def _explain(message: str, settings: TokenizerSettings) -> str:
+    """SentencePiece's complaint in this toolkit's words."""
+    if largest := re.search(r"too high \(\d+\)\. Please set it to a value <= (\d+)", message):
+        return (
+            f"tokenizer.size is {settings.size}; the largest possible for {settings.kind} on this text is "
+            f"{largest[1]}: set tokenizer.size={largest[1]} or less"
+        )
+    if smallest := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
+        return (
+            f"tokenizer.size is {settings.size}; this text has so many characters that {smallest[1]} is the smallest "
+            f"possible: set tokenizer.size={smallest[1]} or more"
+        )
+    if "sentences_.empty()" in message:
+        return _EMPTY
+    return f"SentencePiece cannot train on this text: {' '.join(message.split())}"
+
+
+def _load_subwords(kind: str, path: Path) -> SubwordTokenizer:
+    try:
+        return SubwordTokenizer(kind, path.read_bytes())
+    except OSError as error:
+        raise AsrkitError(f"{path} cannot be read ({error.strerror}); the tokenizer is incomplete") from error
+    except RuntimeError as error:
+        raise AsrkitError(f"{path} is damaged: it is no SentencePiece model") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AsrkitError(f"no tokenizer in {path.parent}: {JSON_NAME} cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise AsrkitError(f"{path} is damaged: it is no JSON") from error
+    if not isinstance(saved, dict):
+        raise AsrkitError(f"{path} is damaged: it holds no JSON object")
+    return saved
+
+
+def _save(tokenizer: Tokenizer, folder: Path, *, model: bytes | None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if model is not None:
+        _write_whole(folder / MODEL_NAME, model)
+    saved = {
+        "schema": SCHEMA,
+        "kind": tokenizer.kind,
+        "fingerprint": tokenizer.fingerprint(),
+        "labels": tokenizer.labels,
+    }
+    _write_whole(folder / JSON_NAME, (json.dumps(saved, ensure_ascii=False, indent=1) + "\n").encode("utf-8"))
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+
+
+def _refuse_unknown(text: str, known: Iterable[str]) -> None:
+    unknown = sorted(set(text).difference(known))
+    if unknown:
+        named = ", ".join(f"{character!r} (U+{ord(character):04X})" for character in unknown)
+        raise AsrkitError(f"the tokenizer has no label for {named} in {text!r}; it spells what its training text held")
+
+
+def _only_known(text: str, known: Iterable[str]) -> str:
+    spelled = set(text).intersection(known)
+    return _single_spaces("".join(character for character in text if character in spelled))
+
+
+def _single_spaces(text: str) -> str:
+    return " ".join(word for word in text.split(" ") if word)
+
+
+def _fingerprint(content: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode("utf-8")).hexdigest()[:16]

@@ -1,0 +1,295 @@
+"""Prepared data in, a run folder with checkpoints and metrics out: the training verb, from top to bottom.
+
+The plan of batches, the schedule and the random draws are functions of (settings, step), so a run that was stopped or
+killed and resumed ends with the weights of one that was not.
+"""
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from asrkit.batches import load, plan_epoch
+from asrkit.checkpoint import last_checkpoint, load_state, load_weights, read_settings, save_checkpoint
+from asrkit.device import choose_device, loader_workers
+from asrkit.errors import AsrkitError
+from asrkit.metrics import Metrics
+from asrkit.progress import Bar, Progress, Silent
+from asrkit.recipe import Recipe
+from asrkit.run import Run, build_updater, find_or_name_run, fix_schedule, open_run, with_fitting_rows
+from asrkit.update import Update, Updater, learning_rate
+from asrkit.validate import validate
+
+LOG_STEPS = 10  # steps averaged into one line of metrics.jsonl
+KEPT_CHECKPOINTS = 2  # the last ones, beside the best
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where training stands: `batch` batches of `epoch` are done, `step` updates in all."""
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    best_step: int = -1
+    best_score: float = float("inf")
+    without_gain: int = 0  # validations since the best
+    bad_steps: int = 0
+    seconds: float = 0.0  # of training so far, all sessions
+
+
+def train(
+    recipe: Recipe,
+    *,
+    data: str | None = None,
+    data_dir: str | Path = "data",
+    exp_dir: str | Path = "exp",
+    run: str | None = None,
+    minutes: float | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    wandb: str | None = None,
+    tensorboard: bool = False,
+    progress: Progress = Silent(),
+) -> Path:
+    """Trains the recipe's model on a prepared data set and returns the run's folder.
+
+    `minutes` fixes the number of steps by the speed measured before step 0; without it `train.epochs` does. `resume`
+    goes on with the recipe's newest run, or with `run`, under the settings it began with. SIGTERM and Ctrl-C finish the
+    step, save and return. `wandb` is "online" or "offline".
+
+    Raises:
+        AsrkitError: no data, a data set that does not match, no utterance that CTC can align, too many updates that
+            are not finite, a sample that cannot be read, or a checkpoint that cannot be written.
+    """
+    began = time.monotonic()
+    target = choose_device(device)
+    folder = find_or_name_run(recipe, run=run, exp_dir=Path(exp_dir), resume=resume)
+    training = open_run(recipe, folder, data=data, data_dir=Path(data_dir), progress=progress)
+    updater = build_updater(training, target)
+    training = with_fitting_rows(training, updater, progress)
+    if "schedule" not in training.record:
+        training = fix_schedule(training, updater, minutes=minutes, began=began, progress=progress)
+    training = replace(training, plan=replace(training.plan, short_first=training.record["schedule"]["short_first"]))
+    position = _restore(training, updater)
+    metrics = Metrics(folder, wandb=wandb, tensorboard=tensorboard)
+    metrics.forget_after(position.step)
+    try:
+        if not (folder / "train.json").exists():
+            position = _loop(training, updater, position, metrics, progress)
+    finally:
+        metrics.close()
+    _tell_end(training, position, progress)
+    return folder
+
+
+def _loop(run: Run, updater: Updater, position: Position, metrics: Metrics, progress: Progress) -> Position:
+    """Epochs of updates, each followed by a validation and a checkpoint, until the schedule, patience or a signal ends."""
+    workers = loader_workers(updater.device, run.settings.workers)
+    with progress.bar("training", run.steps, "step") as bar, _stop_signals() as stop:
+        bar.advance(position.step)
+        live = _Live(bar, metrics, saved_seconds=position.seconds)
+        while position.step < run.steps and not _patience_is_over(run, position):
+            batches = plan_epoch(run.train, run.plan, position.epoch)
+            ahead = batches[position.batch : position.batch + run.steps - position.step]
+            for batch in load(
+                run.train,
+                ahead,
+                augmentation=updater.augmentation,
+                seed=run.settings.seed,
+                epoch=position.epoch,
+                workers=workers,
+                pin=updater.device.type == "cuda",
+            ):
+                lr = learning_rate(position.step, steps=run.steps, peak=run.settings.lr, warmup=run.settings.warmup)
+                update = updater.update(batch, lr=lr, step=position.step)
+                position = replace(position, step=position.step + 1, batch=position.batch + 1, seconds=live.seconds)
+                if update.bad_rows:
+                    position = _count_bad(run, position, update, progress)
+                live.show(position, update, lr=lr, audio_s=batch.audio_s)
+                if stop.is_set():
+                    _save(run, updater, position)
+                    return position
+                if live.minutes_since_save >= run.settings.save_minutes:
+                    _save(run, updater, position)
+                    live.saved()
+            finished = position.batch == len(batches)
+            if finished:
+                position = replace(position, epoch=position.epoch + 1, batch=0)
+            if position.step >= run.steps or position.epoch % run.record["schedule"]["validate_epochs"] == 0:
+                position = _validate(run, updater, position, metrics, progress)
+            _save(run, updater, replace(position, seconds=live.seconds))
+            live.saved()
+        position = replace(position, seconds=live.seconds)
+        _finish(run, position)
+    return position
+
+
+def _patience_is_over(run: Run, position: Position) -> bool:
+    return 0 < run.settings.patience <= position.without_gain
+
+
+def _count_bad(run: Run, position: Position, update: Update, progress: Progress) -> Position:
+    """An update that changed nothing: named and counted; too many of them stop the run."""
+    position = replace(position, bad_steps=position.bad_steps + 1)
+    keys = [str(run.train.record(row)["key"]) for row in update.bad_rows]
+    named = ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
+    found = f"loss {update.loss:g}, gradient norm {update.grad_norm:g}"
+    progress.warn(f"step {position.step - 1} changed nothing: {found}; utterances {named}")
+    if position.bad_steps > run.settings.max_bad_steps:
+        raise AsrkitError(
+            f"{position.bad_steps} updates were not finite, more than train.max_bad_steps ({run.settings.max_bad_steps}); "
+            f"look at {named}, lower train.lr ({run.settings.lr:g}) or train.grad_clip ({run.settings.grad_clip:g})"
+        )
+    return position
+
+
+def _validate(run: Run, updater: Updater, position: Position, metrics: Metrics, progress: Progress) -> Position:
+    """Greedy WER and CER on dev decide which checkpoint is the best."""
+    found = validate(updater.model, updater.features, run.tokenizer, run.dev, run.dev_batches, updater.device)
+    better = found.score < position.best_score
+    metrics.write("dev", position.step, position.epoch, wer=found.wer, cer=found.cer, best=better)
+    mark = "  best so far" if better else ""
+    progress.say(f"epoch {position.epoch}, step {position.step}: dev WER {found.wer:.2%}, CER {found.cer:.2%}{mark}")
+    if better:
+        return replace(position, best_step=position.step, best_score=found.score, without_gain=0)
+    return replace(position, without_gain=position.without_gain + 1)
+
+
+def _save(run: Run, updater: Updater, position: Position) -> None:
+    """Writes checkpoints/<step>, points `best` at the best and removes what is neither among the last two nor best."""
+    checkpoints = run.folder / "checkpoints"
+    save_checkpoint(
+        checkpoints / f"{position.step:08d}",
+        model=updater.model,
+        features=updater.features,
+        tokenizer=run.tokenizer,
+        recipe=run.record,
+        step=position.step,
+        state={"optimizer": updater.optimizer.state_dict(), "position": asdict(position)},
+    )
+    _point_at_best(run, position)
+    steps = sorted(path for path in checkpoints.iterdir() if path.name.isdigit())
+    for path in steps[:-KEPT_CHECKPOINTS]:
+        if int(path.name) != position.best_step:
+            shutil.rmtree(path)
+
+
+def _point_at_best(run: Run, position: Position) -> None:
+    target = f"checkpoints/{position.best_step:08d}"
+    if position.best_step < 0 or not (run.folder / target).exists():
+        return
+    link = run.folder / ".best.part"
+    link.unlink(missing_ok=True)
+    link.symlink_to(target)
+    os.replace(link, run.folder / "best")
+
+
+def _restore(run: Run, updater: Updater) -> Position:
+    """The last whole checkpoint's weights, optimiser and position; the start where there is none."""
+    folder = last_checkpoint(run.folder)
+    if folder is None:
+        return Position()
+    read_settings(folder)
+    load_weights(folder, updater.model, updater.features)
+    state = load_state(folder)
+    updater.optimizer.load_state_dict(state["optimizer"])
+    position = Position(**state["position"])
+    _point_at_best(run, position)
+    return position
+
+
+def _finish(run: Run, position: Position) -> None:
+    """train.json, written last, marks a run whose schedule or patience has ended."""
+    summary: dict[str, Any] = asdict(position) | {"checkpoint": f"checkpoints/{position.best_step:08d}"}
+    temporary = run.folder / "train.json.part"
+    temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    temporary.replace(run.folder / "train.json")
+
+
+def _tell_end(run: Run, position: Position, progress: Progress) -> None:
+    done = f"{position.step} of {run.steps} steps in {position.seconds / 60:.1f} minutes"
+    if not (run.folder / "train.json").exists():
+        progress.say(f"stopped and saved after {done}; go on with: --resume")
+        return
+    if position.step < run.steps:
+        progress.say(f"no better for {position.without_gain} validations (train.patience)")
+    progress.say(f"trained {done}; best checkpoint {run.folder / 'best'} (step {position.best_step})")
+    if position.bad_steps:
+        progress.warn(f"{position.bad_steps} updates were not finite and changed nothing")
+
+
+class _Live:
+    """The live line and metrics.jsonl: averages over the last steps, and clocks."""
+
+    def __init__(self, bar: Bar, metrics: Metrics, *, saved_seconds: float) -> None:
+        self._bar, self._metrics = bar, metrics
+        self._start = self._last = self._save = time.monotonic()
+        self._saved_seconds = saved_seconds
+        self._recent: deque[tuple[Update, float, float]] = deque(maxlen=LOG_STEPS)  # update, audio and clock seconds
+
+    @property
+    def seconds(self) -> float:
+        """Of training, earlier sessions included."""
+        return self._saved_seconds + time.monotonic() - self._start
+
+    @property
+    def minutes_since_save(self) -> float:
+        return (time.monotonic() - self._save) / 60
+
+    def saved(self) -> None:
+        """Saving and validating are no part of the speed."""
+        self._save = self._last = time.monotonic()
+
+    def show(self, position: Position, update: Update, *, lr: float, audio_s: float) -> None:
+        now = time.monotonic()
+        if not update.bad_rows:
+            self._recent.append((update, audio_s, now - self._last))
+        self._last = now
+        if not self._recent:
+            return
+        updates, audio, clock = zip(*self._recent, strict=True)
+        numbers = {
+            "loss": sum(each.loss for each in updates) / len(updates),
+            "lr": lr,
+            "grad_norm": sum(each.grad_norm for each in updates) / len(updates),
+            "blank_rate": sum(each.blank_rate for each in updates) / len(updates),
+            "audio_s_per_s": sum(audio) / sum(clock),
+        }
+        self._bar.advance(
+            1,
+            "loss {loss:.3f}  lr {lr:.1e}  grad {grad_norm:.2f}  blank {blank_rate:.0%}  "
+            "{audio_s_per_s:.0f} audio-s/s".format(**numbers),
+        )
+        if position.step % LOG_STEPS == 0:
+            rounded = {name: round(value, 7) for name, value in numbers.items()}
+            self._metrics.write("train", position.step, position.epoch, **rounded, seconds=round(self.seconds, 1))
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """SIGTERM and Ctrl-C set the event; a second Ctrl-C interrupts at once. Only a main thread can listen."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask_to_stop(number: int, frame: Any) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
