@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
-import soxr
+import soundfile  # type: ignore[import-untyped]  # neither has type hints
+import soxr  # type: ignore[import-untyped]
 
 from asrkit.errors import AsrkitError
 
@@ -34,9 +34,7 @@ _OGG_PAGE_BYTES = 27 + 255 + 255 * 255  # the longest
 _SPHERE_SAMPLES = re.compile(rb"sample_count -i (\d+)")
 
 
-def read(
-    path: str | Path, *, start_s: float = 0.0, end_s: float | None = None, channel: int | None = None
-) -> Samples:
+def read(path: str | Path, *, start_s: float = 0.0, end_s: float | None = None, channel: int | None = None) -> Samples:
     """The sound from `start_s` to `end_s`; `channel` counts from 0, None mixes all. Seeks: only the piece is read.
 
     Raises:
@@ -102,9 +100,7 @@ def change_speed(samples: Samples, speed: float) -> Samples:
     return soxr.resample(samples, SAMPLE_RATE_HZ * speed, SAMPLE_RATE_HZ)  # type: ignore[no-any-return]  # untyped
 
 
-def _blocks(
-    path: Path, start_s: float, end_s: float | None, channel: int | None, block_s: float
-) -> Iterator[Samples]:
+def _blocks(path: Path, start_s: float, end_s: float | None, channel: int | None, block_s: float) -> Iterator[Samples]:
     """Mono blocks at 16 kHz; one resampler goes through all of them, so that there are no seams."""
     with _open(path) as sound:
         if channel is not None and not 0 <= channel < sound.channels:
@@ -264,7 +260,7 @@ _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def _with_fixed_serial(ogg: bytes) -> bytes:
-    """The Ogg file with stream number 0: libsndfile draws a new one for each file (page layout: RFC 3533, section 6)."""
+    """The Ogg file with stream number 0: libsndfile draws a random one (layout of a page: RFC 3533, section 6)."""
     pages = bytearray(ogg)
     start = 0
     while start < len(pages):

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from asrkit.atomic import write_whole
 from asrkit.errors import AsrkitError
 
 
@@ -26,9 +27,7 @@ class Metrics:
                     kept.append(line + "\n")
             except ValueError:
                 break
-        temporary = self.path.with_suffix(".part")
-        temporary.write_text("".join(kept), encoding="utf-8")
-        temporary.replace(self.path)
+        write_whole(self.path, "".join(kept).encode("utf-8"))
 
     def write(self, kind: str, step: int, epoch: int, **numbers: Any) -> None:
         """One record, flushed at once."""

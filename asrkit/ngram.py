@@ -42,14 +42,13 @@ class NGram:
     _model: Any = field(repr=False)  # kenlm.Model
 
     @classmethod
-    def open(cls, path: Path, tokenizer: Tokenizer, *, progress: Progress | None = None) -> "NGram":
+    def open(cls, path: Path, tokenizer: Tokenizer, *, progress: Progress = Silent()) -> "NGram":
         """Loads an .arpa, an .arpa.gz, or a KenLM binary with its word list beside it (its name and `.words`).
 
         Raises:
             AsrkitError: no n-gram, a broken one, a binary without its word list, one that mixes upper and lower case
                 where the tokenizer has one of them, or one without a word that the tokenizer can spell.
         """
-        progress = progress or Silent()
         is_binary = _starts_with(path, KENLM_MAGIC)
         file_words = _words_beside(path) if is_binary else read_words(path, progress=progress)
         to_file, from_file = reconcile_case(path, file_words, tokenizer)
@@ -102,7 +101,7 @@ class NGram:
         return (total - known) / total if total else None
 
 
-def read_words(path: Path, *, progress: Progress | None = None) -> list[str]:
+def read_words(path: Path, *, progress: Progress = Silent()) -> list[str]:
     """The words of the unigrams of an .arpa or .arpa.gz, in its order, without <s>, </s> and <unk>.
 
     Lines are `log10 <tab> word [<tab> back-off]`; the words are read as UTF-8, whatever the machine's locale.
@@ -113,7 +112,7 @@ def read_words(path: Path, *, progress: Progress | None = None) -> list[str]:
     for magic, name in OTHER_MAGICS.items():
         if _starts_with(path, magic):
             raise AsrkitError(f"{path} is packed with {name}; unpack it first (.arpa and .arpa.gz are read)")
-    with _reading(path) as file, (progress or Silent()).bar(f"words of {path.name}", None) as bar:
+    with _reading(path) as file, progress.bar(f"words of {path.name}", None) as bar:
         lines = enumerate(file, start=1)
         counts = _read_counts(path, lines)
         words: list[str] = []

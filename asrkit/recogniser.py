@@ -128,13 +128,13 @@ def load(
     """
     checkpoint = load_checkpoint(find_run(run, exp_dir), device)
     times = FrameTimes(checkpoint.frame_s, -checkpoint.pad_s)
+    asked: dict[str, Any] = {"beam": beam, "alpha": alpha, "beta": beta}
+    asked = {key: value for key, value in asked.items() if value is not None}
     if lm is None:
-        given = {"beam": beam, "alpha": alpha, "beta": beta}
-        for name in (name for name, value in given.items() if value is not None):
-            raise AsrkitError(f"{name} is of no use without an n-gram; give one with lm (--lm FILE.arpa)")
+        if asked:
+            raise AsrkitError(f"{', '.join(asked)} belong to beam search, which needs an n-gram; add --lm FILE.arpa")
         return Recogniser(checkpoint, partial(greedy, tokenizer=checkpoint.tokenizer, times=times))
-    asked = {"beam": beam, "alpha": alpha, "beta": beta}
-    settings = replace(checkpoint.decode_settings, **{key: value for key, value in asked.items() if value is not None})
+    settings = replace(checkpoint.decode_settings, **asked)
     beams = BeamSearch(
         checkpoint.tokenizer,
         lm=NGram.open(Path(lm), checkpoint.tokenizer, progress=progress),

@@ -5,7 +5,6 @@ Rates are corpus totals, errors / reference units, never means over utterances.
 
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from asrkit import report_html
+from asrkit.atomic import write_whole
 from asrkit.errors import AsrkitError
 
 SCHEMA = 1
@@ -229,7 +229,7 @@ class Evidence:
 def evidence(results: Sequence[Result]) -> Evidence:
     steps = Counter(step for result in results for step in result.alignment if step.kind != "equal")
     char_steps = Counter(step for result in results for step in result.char_alignment if step.kind != "equal")
-    groups = {"duration": _by_duration(results)}
+    groups = {"duration": _by_duration(results)} if results else {}
     for name in dict.fromkeys(name for result in results for name in result.groups):
         members: dict[str, list[Result]] = {}
         for result in results:
@@ -276,9 +276,7 @@ def write_report(folder: Path, conditions: Conditions, results: Sequence[Result]
         folder.mkdir(parents=True, exist_ok=True)
         (folder / REPORT).unlink(missing_ok=True)  # the marker: what it stands for is about to change
         for name, text in texts.items():
-            partial = folder / f".{name}.part"
-            partial.write_text(text, encoding="utf-8", newline="\n")
-            os.replace(partial, folder / name)
+            write_whole(folder / name, text.encode("utf-8"))
     except OSError as error:
         raise AsrkitError(f"the report in {folder} cannot be written: {error.strerror or error}") from error
     return made

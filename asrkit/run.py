@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from asrkit.atomic import write_whole
 from asrkit.batches import EpochPlan, Rows, eval_batches, fitting_rows, load, padding_share, plan_epoch
 from asrkit.budget import Speed, fit_steps, measure
 from asrkit.checkpoint import build, find_run, run_folders, save_checkpoint
@@ -212,9 +213,7 @@ def fix_schedule(run: Run, updater: Updater, *, minutes: float | None, began: fl
     }
     record = run.record | {"schedule": schedule, "started": time.time(), "device": str(updater.device)}
     run.folder.mkdir(parents=True, exist_ok=True)
-    temporary = run.folder / "recipe.json.part"
-    temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
-    temporary.replace(run.folder / "recipe.json")
+    write_whole(run.folder / "recipe.json", json.dumps(record, indent=1, ensure_ascii=False).encode("utf-8"))
     run = replace(run, record=record)
     _tell(run, updater, speed, one, progress)
     return run

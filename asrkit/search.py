@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -231,7 +231,7 @@ class Searched:
     cpu_s: float  # of the search alone, in whichever process
 
 
-def search_all(search: Search, log_probs: Sequence[LogProbs], *, jobs: int = 1) -> Iterator[Searched]:
+def search_all(search: Search, log_probs: Sequence[LogProbs], *, jobs: int = 1) -> Generator[Searched, None, None]:
     """Searches every item of log_probs, each (T, V), in its order; in `jobs` processes where forking is safe (Linux).
 
     The processes inherit `search` and `log_probs`: nothing large is copied, and an n-gram is in memory once.

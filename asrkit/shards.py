@@ -1,4 +1,4 @@
-"""Utterances in, webdataset tar shards and their index out; and back: an index opened, a sample one seek away.
+"""A data set's folder in; utterances out, each one seek away: webdataset tar shards and their index, read.
 
 A split's folder holds
 
@@ -10,27 +10,25 @@ A split's folder holds
 - index.npy (INDEX_DTYPE) and tokens.npy (int32), the same in numbers, memory-mapped in training;
 - index.json, written last: schema, fingerprints, counts and the sizes of all these files.
 
+A data set's folder holds its splits' folders, tokenizer/ and, written last, prepare.json. `shard_writer.py` writes.
+
 Shapes: S is samples, N is utterances, U is labels.
 """
 
-import io
 import json
-import os
-import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib import format as npy
 
 from asrkit import audio
-from asrkit.atomic import part_of, replacing, sync, write_whole
-from asrkit.errors import AsrkitError
+from asrkit.errors import AsrkitError, did_you_mean
+from asrkit.tokenizer import Tokenizer, load_tokenizer
 
 SCHEMA = 1  # of sidecars and index.json
 INDEX_DTYPE = np.dtype(
@@ -45,7 +43,7 @@ INDEX_DTYPE = np.dtype(
         ("line", "<u8"),  # byte offset of its line in index.jsonl
     ]
 )
-_RESERVED = {"key", "shard", "offset", "size", "samples", "labels", "frames", "left_out", "detail"}
+_AGAIN = "run asrkit prepare again"
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -54,71 +52,6 @@ def shard_path(folder: Path, number: int) -> Path:
 
 def sidecar_path(folder: Path, number: int) -> Path:
     return folder / f"shard-{number:06d}.jsonl"
-
-
-def ctc_frames(tokens: Sequence[int]) -> int:
-    """The fewest output frames that can spell these labels: equal neighbours need a blank between them."""
-    return len(tokens) + sum(a == b for a, b in zip(tokens, tokens[1:], strict=False))
-
-
-class ShardWriter:
-    """Writes one shard and its sidecar. Both appear when the `with` block ends well, the sidecar last."""
-
-    def __init__(self, folder: Path, number: int, *, codec: str, plan: str) -> None:
-        self._folder, self._number = folder, number
-        self._header = {"schema": SCHEMA, "codec": codec, "plan": plan}
-        self._lines: list[bytes] = []
-        self._samples = 0
-        self._stack = ExitStack()
-
-    def __enter__(self) -> "ShardWriter":
-        self._file = self._stack.enter_context(replacing(shard_path(self._folder, self._number)))
-        # USTAR has room for the member's name, no more: the same names and bytes give the same tar.
-        self._tar = self._stack.enter_context(tarfile.open(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT))
-        return self
-
-    def add(self, key: str, samples: audio.Samples, meta: Mapping[str, Any]) -> None:
-        """A sample: sound (S,), and what its .json holds beside duration_s. Keys hold no dots and no slashes."""
-        sound = audio.encode(samples, self._header["codec"])
-        clear = {f"corpus_{name}" if name in _RESERVED else name: value for name, value in meta.items()}
-        record = clear | {"duration_s": round(len(samples) / audio.SAMPLE_RATE_HZ, 6)}
-        offset = self._put(f"{key}.{self._header['codec']}", sound)
-        self._put(f"{key}.json", _json_line(record))
-        place = {"key": key, "offset": offset, "size": len(sound), "samples": len(samples)}
-        self._lines.append(_json_line(place | record))
-        self._samples += 1
-
-    def leave_out(self, key: str, reason: str, detail: str) -> None:
-        """Notes an utterance that cannot be a sample, and why."""
-        self._lines.append(_json_line({"key": key, "left_out": reason, "detail": detail}))
-
-    def _put(self, name: str, content: bytes) -> int:
-        """Adds a member; gives the offset of its content."""
-        member = tarfile.TarInfo(name)
-        member.size = len(content)
-        offset = self._file.tell() + tarfile.BLOCKSIZE
-        self._tar.addfile(member, io.BytesIO(content))
-        return offset
-
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
-        if error[0] is None:
-            size = shard_path(self._folder, self._number).stat().st_size
-            counts = {"samples": self._samples, "left_out": len(self._lines) - self._samples, "bytes": size}
-            header = _json_line(self._header | counts)
-            write_whole(sidecar_path(self._folder, self._number), header + b"".join(self._lines))
-
-
-def shard_is_finished(folder: Path, number: int, *, codec: str, plan: str) -> bool:
-    """Whether shard and sidecar are there, whole, and made with this codec from this part of the plan."""
-    try:
-        with sidecar_path(folder, number).open("rb") as file:
-            header = json.loads(file.readline())
-        size = shard_path(folder, number).stat().st_size
-    except (OSError, ValueError):
-        return False
-    wanted = {"schema": SCHEMA, "codec": codec, "plan": plan, "bytes": size}
-    return isinstance(header, dict) and all(header.get(name) == value for name, value in wanted.items())
 
 
 def read_sidecar(folder: Path, number: int) -> Iterator[dict[str, Any]]:
@@ -138,66 +71,6 @@ def read_sidecar(folder: Path, number: int) -> Iterator[dict[str, Any]]:
         raise AsrkitError(f"{path} cannot be read ({error.strerror}); run asrkit prepare again") from error
     except ValueError as error:
         raise AsrkitError(f"{path} is damaged; delete it and run asrkit prepare again") from error
-
-
-class IndexWriter:
-    """Writes a split's index in bounded memory: `add` each utterance, `finish`, then `publish` puts it in place."""
-
-    def __init__(self, folder: Path, tokenizer_fingerprint: str) -> None:
-        self.folder = folder
-        self._tokenizer = tokenizer_fingerprint
-        self._digest = sha256(tokenizer_fingerprint.encode("utf-8"))
-        self._line = self._samples = 0
-        self._shard_bytes: dict[int, int] = {}
-        self._stack = ExitStack()
-
-    def __enter__(self) -> "IndexWriter":
-        self._lines = self._stack.enter_context(part_of(self.folder / "index.jsonl").open("wb"))
-        self._rows = self._stack.enter_context(_NpyWriter(part_of(self.folder / "index.npy"), INDEX_DTYPE))
-        self._tokens = self._stack.enter_context(_NpyWriter(part_of(self.folder / "tokens.npy"), np.dtype("<i4")))
-        return self
-
-    def add(self, shard: int, sample: Mapping[str, Any], text: str, tokens: Sequence[int]) -> None:
-        """An utterance: its sidecar line, normalised text and labels (U,)."""
-        counts = {"labels": len(tokens), "frames": ctc_frames(tokens)}
-        line = _json_line({"key": sample["key"], "shard": shard} | dict(sample) | {"text": text} | counts)
-        place = (shard, sample["offset"], sample["size"], sample["samples"])
-        self._rows.append(np.array([(*place, *counts.values(), self._tokens.length, self._line)], INDEX_DTYPE))
-        self._tokens.append(np.asarray(tokens, "<i4"))
-        self._lines.write(line)
-        self._digest.update(line)
-        self._line += len(line)
-        self._samples += int(sample["samples"])
-        if shard not in self._shard_bytes:
-            self._shard_bytes[shard] = shard_path(self.folder, shard).stat().st_size
-
-    def finish(self) -> str:
-        """Completes the files under their temporary names; gives the index's fingerprint."""
-        self._meta = {
-            "schema": SCHEMA,
-            "fingerprint": self._digest.hexdigest()[:16],
-            "tokenizer": self._tokenizer,
-            "utterances": self._rows.length,
-            "samples": self._samples,
-            "tokens": self._tokens.length,
-            "jsonl_bytes": self._line,
-            "shard_bytes": {str(number): size for number, size in sorted(self._shard_bytes.items())},
-        }
-        sync(self._lines)
-        self._stack.close()
-        return str(self._meta["fingerprint"])
-
-    def publish(self) -> None:
-        """Puts the finished index in place of an older one; index.json comes last."""
-        (self.folder / "index.json").unlink(missing_ok=True)
-        for name in ("index.jsonl", "index.npy", "tokens.npy"):
-            os.replace(part_of(self.folder / name), self.folder / name)
-        write_whole(self.folder / "index.json", _json_line(self._meta))
-
-    def __exit__(self, *error: Any) -> None:
-        self._stack.close()
-        for name in ("index.jsonl", "index.npy", "tokens.npy"):
-            part_of(self.folder / name).unlink(missing_ok=True)
 
 
 class Index:
@@ -284,7 +157,9 @@ class Index:
                 data = file.read(int(row["size"]))
             samples = audio.decode(data)
         except (OSError, AsrkitError) as error:
-            raise AsrkitError(f"{path} is cut off or damaged at {self.record(i)['key']!r} ({error}): {_AGAIN}") from error
+            raise AsrkitError(
+                f"{path} is cut off or damaged at {self.record(i)['key']!r} ({error}): {_AGAIN}"
+            ) from error
         if len(samples) != row["samples"]:
             raise AsrkitError(f"{path} does not match its index at {self.record(i)['key']!r}: {_AGAIN}")
         return samples
@@ -362,38 +237,92 @@ class JoinedIndex(Index):
         return self._indexes[0].tokenizer_fingerprint
 
 
-_AGAIN = "run asrkit prepare again"
+@dataclass(frozen=True)
+class DataSet:
+    """What prepare made: `splits` names the splits of each role (train, dev, test), `meta` is prepare.json."""
+
+    name: str
+    folder: Path
+    recipe_name: str
+    splits: dict[str, list[str]]
+    meta: dict[str, Any]
+
+    def index(self, split: str) -> Index:
+        """The index of one split.
+
+        Raises:
+            AsrkitError: no such split, or its index was made for another tokenizer than this data set's.
+        """
+        known = [name for names in self.splits.values() for name in names]
+        if split not in known:
+            there = ", ".join(known)
+            raise AsrkitError(
+                f"data {self.name!r} has no split {split!r}{did_you_mean(split, known)} (it has: {there})"
+            )
+        index = Index.open(self.folder / split)
+        if index.tokenizer_fingerprint != self.meta["tokenizer"]["fingerprint"]:
+            raise AsrkitError(f"the index of {self.folder / split} is for another tokenizer than this data's: {_AGAIN}")
+        return index
+
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer trained on the train splits."""
+        return load_tokenizer(self.folder / "tokenizer")
 
 
-class _NpyWriter:
-    """A .npy file that grows: its header keeps room for the final length."""
+def open_data(data_dir: Path, name: str) -> DataSet:
+    """The prepared data set data_dir/name.
 
-    def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
-        self.length = 0
-        self._path, self._dtype = path, dtype
+    Raises:
+        AsrkitError: there is none, or prepare did not end.
+    """
+    folder = Path(data_dir) / name
+    path = folder / "prepare.json"
+    if not path.is_file():
+        state = "is not prepared to the end" if folder.is_dir() else "does not exist"
+        raise AsrkitError(f"data {folder} {state}; run: asrkit prepare RECIPE --name {name}{_others(data_dir, name)}")
+    meta = _read_meta(path)
+    if meta.get("schema") != SCHEMA:
+        raise AsrkitError(f"{path} has schema {meta.get('schema')}; this asrkit wants {SCHEMA}: {_AGAIN}")
+    return DataSet(name=name, folder=folder, recipe_name=meta["recipe"], splits=meta["splits"], meta=meta)
 
-    def __enter__(self) -> "_NpyWriter":
-        self._file: IO[bytes] = self._path.open("wb")
-        self._write_header()
-        self._start = self._file.tell()
-        return self
 
-    def append(self, values: npt.NDArray[Any]) -> None:
-        self._file.write(values.astype(self._dtype, copy=False).tobytes())
-        self.length += len(values)
+def resolve_data(data_dir: Path, name: str | None, recipe_name: str) -> DataSet:
+    """The data set of that name; without one, the recipe's own, or the only one prepared with the recipe.
 
-    def __exit__(self, *error: Any) -> None:
-        if not self._file.closed:
-            self._file.seek(0)
-            self._write_header()
-            assert self._file.tell() == self._start
-            sync(self._file)
-            self._file.close()
+    Raises:
+        AsrkitError: none or several, or it was prepared with another recipe.
+    """
+    if name is None:
+        prepared = _prepared_with(data_dir, recipe_name)
+        if not prepared:
+            raise AsrkitError(
+                f"no data in {data_dir} is prepared with {recipe_name!r}; run: asrkit prepare {recipe_name}"
+            )
+        if recipe_name not in prepared and len(prepared) > 1:
+            raise AsrkitError(f"several data sets are prepared with {recipe_name!r}: --data {' or '.join(prepared)}")
+        name = recipe_name if recipe_name in prepared else prepared[0]
+    data = open_data(data_dir, name)
+    if data.recipe_name != recipe_name:
+        raise AsrkitError(f"data {data.folder} is prepared with recipe {data.recipe_name!r}; wanted {recipe_name!r}")
+    return data
 
-    def _write_header(self) -> None:
-        shape = (self.length,)
-        header = {"descr": npy.dtype_to_descr(self._dtype), "fortran_order": False, "shape": shape}
-        npy.write_array_header_1_0(self._file, header)
+
+def _prepared_with(data_dir: Path, recipe_name: str) -> list[str]:
+    metas = {path.parent.name: _read_meta(path) for path in sorted(Path(data_dir).glob("*/prepare.json"))}
+    return [name for name, meta in metas.items() if meta.get("recipe") == recipe_name]
+
+
+def _others(data_dir: Path, name: str) -> str:
+    there = sorted(path.parent.name for path in Path(data_dir).glob("*/prepare.json"))
+    return did_you_mean(name, there) or (f" (prepared: {', '.join(there)})" if there else "")
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AsrkitError(f"{path} is damaged; delete it and {_AGAIN}") from error
+    return meta if isinstance(meta, dict) else {}
 
 
 def _load_npy(path: Path, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
@@ -412,7 +341,3 @@ def _check_size(path: Path, size: int) -> None:
     if found != size:
         what = "is missing" if found is None else f"has {found} bytes, not the {size} of its index"
         raise AsrkitError(f"{path} {what}: {_AGAIN} (whole shards are not done again)")
-
-
-def _json_line(record: Mapping[str, Any]) -> bytes:
-    return (json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8")

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Protocol
 
 import sentencepiece
 
+from asrkit.atomic import write_whole
 from asrkit.errors import AsrkitError
 from asrkit.settings import TokenizerSettings
 
@@ -244,20 +244,14 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _save(tokenizer: Tokenizer, folder: Path, *, model: bytes | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if model is not None:
-        _write_whole(folder / MODEL_NAME, model)
+        write_whole(folder / MODEL_NAME, model)
     saved = {
         "schema": SCHEMA,
         "kind": tokenizer.kind,
         "fingerprint": tokenizer.fingerprint(),
         "labels": tokenizer.labels,
     }
-    _write_whole(folder / JSON_NAME, (json.dumps(saved, ensure_ascii=False, indent=1) + "\n").encode("utf-8"))
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    write_whole(folder / JSON_NAME, (json.dumps(saved, ensure_ascii=False, indent=1) + "\n").encode("utf-8"))
 
 
 def _refuse_unknown(text: str, known: Iterable[str]) -> None:

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from asrkit.atomic import write_whole
 from asrkit.batches import load, plan_epoch
 from asrkit.checkpoint import last_checkpoint, load_state, load_weights, read_settings, save_checkpoint
 from asrkit.device import choose_device, loader_workers
@@ -210,9 +211,7 @@ def _restore(run: Run, updater: Updater) -> Position:
 def _finish(run: Run, position: Position) -> None:
     """train.json, written last, marks a run whose schedule or patience has ended."""
     summary: dict[str, Any] = asdict(position) | {"checkpoint": f"checkpoints/{position.best_step:08d}"}
-    temporary = run.folder / "train.json.part"
-    temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
-    temporary.replace(run.folder / "train.json")
+    write_whole(run.folder / "train.json", json.dumps(summary, indent=1).encode("utf-8"))
 
 
 def _tell_end(run: Run, position: Position, progress: Progress) -> None:

@@ -61,9 +61,7 @@ def _transcripts(
         raise AsrkitError(f"{failed} of {len(paths)} files could not be transcribed")
 
 
-def _transcribe_channel(
-    recogniser: Recogniser, path: Path, channel: int | None, progress: Progress
-) -> dict[str, Any]:
+def _transcribe_channel(recogniser: Recogniser, path: Path, channel: int | None, progress: Progress) -> dict[str, Any]:
     segments = []
     with progress.bar(path.name, audio.duration_s(path), "s") as bar:
         for segment in recogniser.segments(path, channel=channel):

@@ -1,0 +1,429 @@
+"""The `asrkit` command: words of the command line in, one call of a verb out; only parsing lives here.
+
+Heavy imports stand inside the commands, so that `asrkit --help` answers in a blink.
+"""
+
+import errno
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from asrkit.errors import AsrkitError
+
+if TYPE_CHECKING:
+    from asrkit.recipe import Recipe
+    from asrkit.terminal import Terminal
+
+INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM
+
+# a machine's state, not a bug of ours: said in one line
+MACHINE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.EIO)
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help starts twice as fast
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+class Wandb(StrEnum):
+    """Where Weights & Biases writes."""
+
+    online = "online"
+    offline = "offline"
+
+
+class Channels(StrEnum):
+    """What to do with a recording of several channels."""
+
+    mix = "mix"
+    each = "each"
+
+
+class Device(StrEnum):
+    """What computes; auto takes the best there is."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or path of a recipe folder.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings of the recipe, such as train.lr=2e-4.", show_default=False),
+]
+DataDir = Annotated[Path, typer.Option(help="Where prepared data lies.", file_okay=False)]
+ExpDir = Annotated[Path, typer.Option(help="Where runs lie.", file_okay=False)]
+LM = Annotated[
+    Path | None, typer.Option("--lm", help="n-gram for beam search: .arpa, .arpa.gz, or KenLM binary with its words.")
+]
+Beam = Annotated[int | None, typer.Option(min=1, help="Beam width.", show_default="as in the recipe")]
+Alpha = Annotated[float | None, typer.Option(help="Weight of the n-gram.", show_default="as in the recipe")]
+Beta = Annotated[float | None, typer.Option(help="Bonus for each word.", show_default="as in the recipe")]
+DeviceName = Annotated[Device, typer.Option(help="What computes.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, for machines.")]
+
+
+@app.callback(invoke_without_command=True)
+def asrkit(
+    show_version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Train and use a speech recogniser for your language.
+
+    \b
+    Examples:
+      asrkit demo                              the whole road on a small synthetic corpus
+      asrkit prepare librispeech               download and prepare a corpus
+      asrkit train librispeech --minutes 30    train on it
+      asrkit decode --lm 4gram.arpa            word error rate of the newest run
+      asrkit transcribe talk.mp3               text of a recording
+    """
+    if show_version:
+        _terminal().say(f"asrkit {version('asrkit')}")
+        raise typer.Exit
+
+
+@app.command()
+def prepare(
+    recipe: RecipeName,
+    settings: Settings = None,
+    splits: Annotated[str | None, typer.Option(help="Only these splits, separated by commas.")] = None,
+    corpus_dir: Annotated[
+        Path | None, typer.Option(help="The corpus as it already lies on disk; nothing is downloaded.")
+    ] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="Your own data: .jsonl, .csv or .tsv with audio, text and more if known.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the data set.", show_default="the manifest's stem, else the recipe")
+    ] = None,
+    text_only: Annotated[bool, typer.Option("--text-only", help="Text rules changed: leave the audio alone.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="one for each core")] = None,
+    data_dir: DataDir = Path("data"),
+) -> None:
+    """Make a corpus ready for training: checked, counted, in shards.
+
+    Interrupted or killed, the same command goes on where it was.
+
+    \b
+    Examples:
+      asrkit prepare librispeech
+      asrkit prepare librispeech --splits train-clean-100,dev-clean,test-clean
+      asrkit prepare librispeech --corpus-dir /data/LibriSpeech
+      asrkit prepare librispeech --manifest my/english.jsonl --name english
+      asrkit prepare librispeech audio.codec=opus filters.max_s=20
+      asrkit prepare librispeech --text-only
+    """
+    from asrkit.prepare import prepare
+
+    prepare(
+        _recipe(recipe, settings),
+        data_dir=data_dir,
+        name=name,
+        corpus_dir=corpus_dir,
+        manifest=manifest,
+        splits=_names(splits),
+        workers=workers,
+        text_only=text_only,
+        progress=_terminal(),
+    )
+
+
+@app.command()
+def train(
+    recipe: RecipeName,
+    settings: Settings = None,
+    data: Annotated[
+        str | None, typer.Option(help="Name of the data set.", show_default="the recipe's, or its only one")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Train for so long, everything included.", show_default="train.epochs")
+    ] = None,
+    run: Annotated[str | None, typer.Option(help="Name of the run.", show_default="date and time")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the newest run, or with --run.")] = False,
+    device: DeviceName = Device.auto,
+    wandb: Annotated[Wandb | None, typer.Option(help="Also log to Weights & Biases.", show_default="no")] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also log to TensorBoard.")] = False,
+    data_dir: DataDir = Path("data"),
+    exp_dir: ExpDir = Path("exp"),
+) -> None:
+    """Train on prepared data; Ctrl-C saves and stops, --resume goes on.
+
+    model=NAME takes a named architecture: deepspeech2, deepspeech2-small, deepspeech2-streaming, residual, deep or
+    lstm-768. `asrkit recipe NAME` lists every setting.
+
+    \b
+    Examples:
+      asrkit train librispeech
+      asrkit train librispeech --data english model=deepspeech2-small --minutes 30
+      asrkit train librispeech model.layers=3 train.lr=2e-4 augment.speeds=1.0
+      asrkit train librispeech --resume
+    """
+    from asrkit.train import train
+
+    train(
+        _recipe(recipe, settings),
+        data=data,
+        data_dir=data_dir,
+        exp_dir=exp_dir,
+        run=run,
+        minutes=minutes,
+        resume=resume,
+        device=device.value,
+        wandb=wandb.value if wandb else None,
+        tensorboard=tensorboard,
+        progress=_terminal(),
+    )
+
+
+@app.command()
+def decode(
+    run: Annotated[str | None, typer.Argument(help="Name or path of a run.", show_default="the newest")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Splits to decode, separated by commas.", show_default="the recipe's test splits")
+    ] = None,
+    lm: LM = None,
+    beam: Beam = None,
+    alpha: Alpha = None,
+    beta: Beta = None,
+    n_best: Annotated[int | None, typer.Option(min=1, help="Hypotheses kept.", show_default="as in the recipe")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Search processes.", show_default="one for each core")] = None,
+    device: DeviceName = Device.auto,
+    as_json: AsJson = False,
+    data_dir: Annotated[Path | None, typer.Option(help="Where prepared data lies.", show_default="as in training")] = None,
+    exp_dir: ExpDir = Path("exp"),
+) -> None:
+    """Recognise prepared splits and report word and character error rates.
+
+    Greedy without --lm, beam search with it. Reports and hypotheses lie in the run's folder, under decode/.
+
+    \b
+    Examples:
+      asrkit decode
+      asrkit decode --lm 4gram.arpa
+      asrkit decode --split dev-clean,dev-other --lm 4gram.arpa.gz --beam 200 --alpha 0.7 --beta 1.5
+      asrkit decode exp/librispeech/2026-11-21-0930 --json
+    """
+    from asrkit.decode import decode
+
+    terminal, machine = _both(as_json)
+    reports = decode(
+        run,
+        exp_dir=exp_dir,
+        data_dir=data_dir,
+        splits=_names(split),
+        lm=lm,
+        beam=beam,
+        alpha=alpha,
+        beta=beta,
+        n_best=n_best,
+        jobs=jobs,
+        device=device.value,
+        progress=terminal,
+    )
+    if as_json:
+        machine.write(_json(reports, indent=2))
+
+
+@app.command()
+def transcribe(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Sound files of any length, rate and format.")],
+    run: Annotated[str | None, typer.Option(help="Name or path of a run.", show_default="the newest")] = None,
+    lm: LM = None,
+    beam: Beam = None,
+    alpha: Alpha = None,
+    beta: Beta = None,
+    channels: Annotated[Channels, typer.Option(help="Mix channels, or transcribe each.")] = Channels.mix,
+    device: DeviceName = Device.auto,
+    as_json: AsJson = False,
+    exp_dir: ExpDir = Path("exp"),
+) -> None:
+    """Write down what is said in sound files.
+
+    \b
+    Examples:
+      asrkit transcribe talk.mp3
+      asrkit transcribe a.wav b.flac c.opus --lm 4gram.arpa
+      asrkit transcribe call.wav --channels each --json > call.jsonl
+    """
+    from asrkit.transcribe import transcribe
+
+    terminal, machine = _both(machine_output=True)
+    found = transcribe(
+        files,
+        run=run,
+        exp_dir=exp_dir,
+        lm=lm,
+        beam=beam,
+        alpha=alpha,
+        beta=beta,
+        channels=channels.value,
+        device=device.value,
+        progress=terminal,
+    )
+    named = len(files) > 1 or channels is Channels.each
+    for transcript in found:
+        machine.write(_json(transcript) if as_json else _transcript_line(transcript, named=named))
+
+
+@app.command()
+def recipes(as_json: AsJson = False) -> None:
+    """List the recipes that a name finds: ./recipes, then those that came with asrkit.
+
+    \b
+    Examples:
+      asrkit recipes
+      asrkit recipes --json
+    """
+    from asrkit.recipe import load_recipe, recipe_folders
+
+    found = [load_recipe(folder) for folder in recipe_folders().values()]
+    columns = ("name", "language", "description", "licence", "folder")
+    rows = [[str(getattr(recipe, column)) for column in columns] for recipe in found]
+    if as_json:
+        _terminal().write(_json([dict(zip(columns, row, strict=True)) for row in rows], indent=2))
+    else:
+        _terminal().table("", columns, rows)
+
+
+@app.command()
+def recipe(recipe: RecipeName, settings: Settings = None, as_json: AsJson = False) -> None:
+    """Show every setting of a recipe, with changes applied.
+
+    \b
+    Examples:
+      asrkit recipe librispeech
+      asrkit recipe librispeech model=residual train.lr=2e-4
+      asrkit recipe librispeech --json
+    """
+    resolved = _recipe(recipe, settings)
+    terminal = _terminal()
+    if as_json:
+        terminal.write(_json(resolved.to_json(), indent=2))
+        return
+    terminal.say(f"{resolved.name} ({resolved.language}): {resolved.description}")
+    terminal.say(f"licence: {resolved.licence}\nfolder: {resolved.folder}")
+    for section, values in resolved.to_json().items():
+        if isinstance(values, dict):
+            terminal.say("\n" + "\n".join(f"{section}.{key}={_setting(value)}" for key, value in values.items()))
+
+
+@app.command()
+def demo(
+    recipe: Annotated[str, typer.Option(help="A recipe that has a demo.py.")] = "librispeech",
+    folder: Annotated[Path, typer.Option(help="Where everything goes.", file_okay=False)] = Path("demo"),
+    minutes: Annotated[float, typer.Option(help="Of training.")] = 3.5,
+) -> None:
+    """Speak a small corpus with espeak-ng, then prepare, train and decode it.
+
+    \b
+    Examples:
+      asrkit demo
+      asrkit demo --minutes 10 --folder my-demo
+    """
+    from asrkit.demo import demo
+
+    demo(recipe, folder=folder, minutes=minutes, progress=_terminal())
+
+
+def _recipe(name: str, settings: list[str] | None) -> "Recipe":
+    from asrkit.recipe import load_recipe, with_overrides
+
+    return with_overrides(load_recipe(name), settings or [])
+
+
+def _names(text: str | None) -> list[str] | None:
+    """`a,b` -> ["a", "b"]; None means the recipe's own."""
+    return [name.strip() for name in text.split(",") if name.strip()] if text is not None else None
+
+
+def _transcript_line(transcript: dict[str, Any], *, named: bool) -> str:
+    channel = transcript.get("channel")
+    where = transcript["file"] if channel is None else f"{transcript['file']} channel {channel}"
+    return f"{where}: {transcript['text']}" if named else str(transcript["text"])
+
+
+def _setting(value: Any) -> str:
+    """As it is written on the command line."""
+    if isinstance(value, list | tuple):
+        return ",".join(_setting(item) for item in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _terminal() -> "Terminal":
+    from asrkit.terminal import Terminal
+
+    return Terminal()
+
+
+def _both(machine_output: bool) -> tuple["Terminal", "Terminal"]:
+    """Where news go and where results go: apart when results are read by a machine, together on a terminal."""
+    from asrkit.terminal import Terminal
+
+    results = Terminal()
+    return (Terminal(sys.stderr) if machine_output and not sys.stdout.isatty() else results), results
+
+
+def main() -> None:
+    """Runs the command line and exits: 0 done, 1 a mistake said in one line, 2 wrong usage, 130 or 143 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8")
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(_run(app))
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(TERMINATED)
+
+
+def _run(command: Callable[..., Any]) -> int:
+    """The exit code of the command, and at most one line on standard error."""
+    try:
+        code = command(standalone_mode=False, prog_name="asrkit") or 0
+        sys.stdout.flush()
+    except AsrkitError as error:
+        return _complain(str(error), 1)
+    except typer.TyperException as error:
+        return _complain(_usage(error), error.exit_code)
+    except OSError as error:
+        if error.errno not in MACHINE_ERRORS:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        return _complain(f"{os.strerror(error.errno)}{where}", 1)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else 1
+    if code in (INTERRUPTED, TERMINATED):
+        return _complain("interrupted; run the same command again to go on", code)
+    return code
+
+
+def _usage(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    hint = f" (see: {context.command_path} --help)" if context is not None else ""
+    return f"{error.format_message().rstrip('.')}{hint}"
+
+
+def _complain(message: str, code: int) -> int:
+    sys.stderr.write("asrkit: " + " ".join(message.split()) + "\n")
+    return code

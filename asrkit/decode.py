@@ -1,0 +1,230 @@
+"""VERB: a run and the splits of its data (and an n-gram) in, hypotheses and reports out.
+
+Each split's log-probs are computed once and kept in the run's folder; searching always reads what is kept there, so
+decoding again gives the same text. A report lies in <run>/decode/<split>-<name>/.
+"""
+
+import os
+import re
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from asrkit.audio import SAMPLE_RATE_HZ
+from asrkit.checkpoint import Checkpoint, find_run, load_checkpoint
+from asrkit.errors import AsrkitError
+from asrkit.log_probs import LogProbs, log_probs_of
+from asrkit.ngram import NGram
+from asrkit.progress import Progress, Silent
+from asrkit.report import PAGE, TABLE_COLUMNS, Conditions, Result, table_row, write_report
+from asrkit.search import BeamSearch, Hypothesis, Search, greedy, search_all
+from asrkit.settings import DecodeSettings
+from asrkit.shards import DataSet, Index, JoinedIndex, open_data
+
+GROUPS = ("speaker", "gender")  # what an utterance knows that error rates are broken down by
+FEW_SPELLED = 0.9  # share of an n-gram's words that the tokenizer spells, below which the user is warned
+NAMED_UNREADABLE = 5
+UNREADABLE_SHARD = "unreadable in its shard"  # beside the reasons that prepare counts
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A way from log-probs to text, and what it is called."""
+
+    search: Search
+    name: str  # in the report
+    folder_name: str
+    settings: DecodeSettings
+    lm: NGram | None
+    jobs: int
+
+
+def decode(
+    run: str | Path | None = None,
+    *,
+    exp_dir: str | Path = "exp",
+    data_dir: str | Path | None = None,
+    splits: Sequence[str] | None = None,
+    lm: str | Path | None = None,
+    beam: int | None = None,
+    alpha: float | None = None,
+    beta: float | None = None,
+    n_best: int | None = None,
+    jobs: int | None = None,
+    device: str = "auto",
+    progress: Progress = Silent(),
+) -> list[dict[str, Any]]:
+    """Decodes the run's best checkpoint on the splits (default: the data's test splits); one report.json for each.
+
+    Without `lm` decoding is greedy; with it, beam search with the recipe's beam, alpha, beta and n_best unless given.
+    `run` is a name, a path (of a single checkpoint, too), or None for the newest. `jobs` processes search (default:
+    one for each core).
+
+    Raises:
+        AsrkitError: no such run, split or n-gram, data prepared with another tokenizer, or nothing that can be read.
+    """
+    asked = {"beam": beam, "alpha": alpha, "beta": beta, "n_best": n_best}
+    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    if lm is None and given:
+        raise AsrkitError(f"{', '.join(given)} without an n-gram: greedy decoding has no settings; wanted --lm FILE")
+    found = find_run(run, exp_dir)
+    checkpoint = load_checkpoint(found, device)
+    data = _open_data(checkpoint, data_dir, progress)
+    indexes = {split: data.index(split) for split in splits or data.splits["test"]}
+    if not indexes:
+        raise AsrkitError(f"data {data.name!r} has no test split; wanted --split, one of: {_all_splits(data)}")
+    settings = replace(checkpoint.decode_settings, **given)
+    engine = _engine(checkpoint, lm, settings, jobs or _cores(), progress)
+    home = checkpoint.path.parent.parent  # <run>/checkpoints/<step>
+    of_step = f"step{checkpoint.step}-" if found.resolve() == checkpoint.path else ""
+    reports = []
+    for split, index in indexes.items():
+        stem = home / "decode" / f"{split}-{of_step}"
+        log_probs = log_probs_of(checkpoint, index, Path(f"{stem}log-probs"), progress=progress)
+        folder = Path(f"{stem}{engine.folder_name}")
+        reports.append(_decode_split(checkpoint, data, split, index, log_probs, engine, folder, progress))
+        progress.say(f"report: {folder / PAGE}")
+    progress.table(f"{_run_name(checkpoint)}, step {checkpoint.step}", TABLE_COLUMNS, list(map(table_row, reports)))
+    return reports
+
+
+def _open_data(checkpoint: Checkpoint, data_dir: str | Path | None, progress: Progress) -> DataSet:
+    """The data that the run was trained on.
+
+    Raises:
+        AsrkitError: it is gone, or was prepared again with another tokenizer.
+    """
+    recorded = checkpoint.recipe["data"]
+    folder = Path(recorded["folder"])
+    data = open_data(Path(data_dir) if data_dir is not None else folder.parent, recorded["name"])
+    if data.tokenizer().fingerprint() != checkpoint.tokenizer.fingerprint():
+        raise AsrkitError(
+            f"data {data.folder} was prepared with another tokenizer than checkpoint {checkpoint.path} has; wanted the "
+            f"data as it was in training: train again, or prepare the old data under another --name"
+        )
+    train = data.splits["train"]
+    if train and JoinedIndex([data.index(split) for split in train]).fingerprint != recorded["fingerprint"]:
+        progress.warn(
+            f"data {data.folder} was prepared again since this run was trained on it: its train split changed"
+        )
+    return data
+
+
+def _all_splits(data: DataSet) -> str:
+    return ", ".join(split for splits in data.splits.values() for split in splits)
+
+
+def _engine(
+    checkpoint: Checkpoint, lm: str | Path | None, settings: DecodeSettings, jobs: int, progress: Progress
+) -> Engine:
+    """Greedy, or beam search with the n-gram, ready to run."""
+    tokenizer = checkpoint.tokenizer
+    if lm is None:
+        return Engine(lambda log_probs: [greedy(log_probs, tokenizer)], "greedy", "greedy", settings, None, jobs=1)
+    ngram = NGram.open(Path(lm), tokenizer, progress=progress)
+    share = ngram.spelled_share
+    summary = f"{ngram.path.name}: {ngram.order}-gram, {len(ngram.words):,} words, {100 * share:.1f} % of them spelled"
+    (progress.say if share >= FEW_SPELLED else progress.warn)(f"{summary} by the tokenizer")
+    beams = BeamSearch(
+        tokenizer,
+        lm=ngram,
+        beam=settings.beam,
+        alpha=settings.alpha,
+        beta=settings.beta,
+        n_best=settings.n_best,
+    )
+    plain = re.sub(r"(\.(arpa|gz|bin|binary|klm|mmap))+$", "", ngram.path.name)
+    conditions = f"beam{settings.beam}-alpha{settings.alpha:g}-beta{settings.beta:g}"
+    folder_name = re.sub(r"[^\w.-]+", "_", f"{plain}-{conditions}")
+    return Engine(beams.decode, "pyctcdecode", folder_name, settings, ngram, jobs)
+
+
+def _decode_split(
+    checkpoint: Checkpoint,
+    data: DataSet,
+    split: str,
+    index: Index,
+    log_probs: LogProbs,
+    engine: Engine,
+    folder: Path,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Searches one split and writes its report."""
+    rows = [row for row in range(len(index)) if row not in log_probs.unreadable]
+    _name_unreadable(split, index, log_probs, progress)
+    start, cpu_s = time.perf_counter(), 0.0
+    results: list[Result] = []
+    items = [log_probs[row] for row in rows]  # views of the memory map, not copies
+    with (
+        closing(search_all(engine.search, items, jobs=engine.jobs)) as found,
+        progress.bar(f"search {split}", len(rows), "utterances") as bar,
+    ):
+        for row, searched in zip(rows, found, strict=True):
+            results.append(_result(index, row, searched.hypotheses))
+            cpu_s += searched.cpu_s
+            bar.advance()
+    decode_s = time.perf_counter() - start
+    left_out = _left_out(data, split)
+    excluded = left_out | ({UNREADABLE_SHARD: len(log_probs.unreadable)} if log_probs.unreadable else {})
+    lm, settings = engine.lm, engine.settings if engine.lm else None
+    conditions = Conditions(
+        run=_run_name(checkpoint),
+        checkpoint_step=checkpoint.step,
+        data=data.name,
+        data_fingerprint=index.fingerprint,
+        split=split,
+        engine=engine.name,
+        lm=str(lm.path) if lm else None,
+        beam=settings.beam if settings else None,
+        alpha=settings.alpha if settings else None,
+        beta=settings.beta if settings else None,
+        utterances_in_corpus=len(index) + sum(left_out.values()),
+        excluded=excluded,
+        acoustic_s=log_probs.acoustic_s,
+        decode_s=decode_s,
+        decode_cpu_s=cpu_s,
+        oov_rate=lm.oov_rate(result.reference for result in results) if lm else None,
+    )
+    return write_report(folder, conditions, results)
+
+
+def _result(index: Index, row: int, hypotheses: Sequence[Hypothesis]) -> Result:
+    record = index.record(row)
+    scores: dict[str, Any] = _scores(hypotheses[0])
+    if len(hypotheses) > 1:
+        scores["n_best"] = [{"text": each.text} | _scores(each) for each in hypotheses]
+    return Result(
+        key=record["key"],
+        reference=record["text"],
+        hypothesis=hypotheses[0].text,
+        duration_s=round(int(index.rows[row]["samples"]) / SAMPLE_RATE_HZ, 3),
+        groups={name: str(record[name]) for name in GROUPS if record.get(name) is not None},
+        scores=scores,
+    )
+
+
+def _scores(hypothesis: Hypothesis) -> dict[str, float | None]:
+    """As hypotheses.jsonl has them; natural logarithms."""
+    lm_score = None if hypothesis.lm_score is None else round(hypothesis.lm_score, 4)
+    return {"logp": round(hypothesis.logp, 4), "lm_score": lm_score, "score": round(hypothesis.score, 4)}
+
+
+def _name_unreadable(split: str, index: Index, log_probs: LogProbs, progress: Progress) -> None:
+    unreadable = log_probs.unreadable
+    for why in list(unreadable.values())[:NAMED_UNREADABLE]:
+        progress.warn(why)
+    if unreadable:
+        progress.warn(f"{len(unreadable)} of {len(index)} utterances of {split} cannot be read and are not scored")
+
+
+def _run_name(checkpoint: Checkpoint) -> str:
+    run = checkpoint.path.parent.parent
+    return f"{run.parent.name}/{run.name}"
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

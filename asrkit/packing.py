@@ -1,0 +1,191 @@
+"""Plan lines in, shards out, made by a pool of processes: the same bytes whatever their number.
+
+A shard is a run of plan lines of one split. One that is finished, from the same lines and with the same codec, is left
+as it is, so that a prepare that was killed goes on where it was.
+"""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import islice
+from multiprocessing import connection, get_context, parent_process
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+from asrkit import audio
+from asrkit.atomic import PART
+from asrkit.errors import AsrkitError
+from asrkit.plan import Plan, plan_path
+from asrkit.progress import Bar, Progress
+from asrkit.shard_writer import ShardWriter, shard_is_finished
+
+UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One shard to make: plain values, so that another process can have it."""
+
+    plan_file: Path
+    start: int  # byte offset of its first plan line
+    lines: int
+    folder: Path
+    number: int
+    codec: str
+    fingerprint: str  # of what its plan lines say, the place of the corpus and the text rules left aside
+
+
+def unfinished(plan: Plan, plan_folder: Path, data_folder: Path, codec: str) -> tuple[list[Task], int]:
+    """The shards still to be made, and how many of them there are already, but made from something else."""
+    todo, stale = [], 0
+    for split, _ in plan.roles():
+        for task in _tasks(plan_path(plan_folder, split), data_folder / split, plan.shard_utterances, codec):
+            if not shard_is_finished(task.folder, task.number, codec=codec, plan=task.fingerprint):
+                todo.append(task)
+                stale += (task.folder / f"shard-{task.number:06d}.jsonl").exists()
+    return todo, stale
+
+
+def remove_strays(plan: Plan, data_folder: Path) -> None:
+    """Deletes what a killed prepare left half-written, and shards behind the planned ones."""
+    for split, _ in plan.roles():
+        folder = data_folder / split
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.iterdir():
+            number = path.stem.removeprefix("shard-")
+            if path.name.endswith(PART) or (number.isdigit() and int(number) >= plan.shards(split)):
+                path.unlink(missing_ok=True)
+
+
+def pack(tasks: list[Task], *, workers: int, progress: Progress) -> None:
+    """Makes the shards, in at most `workers` processes; one process means this one.
+
+    Raises:
+        AsrkitError: a worker process was killed.
+        OSError: nothing can be written (full disk, read-only folder).
+    """
+    processes = min(workers, len(tasks))
+    with progress.bar("writing shards", sum(task.lines for task in tasks), "utterances") as bar:
+        if processes > 1:
+            _pack_in_processes(iter(tasks), processes, bar)
+        else:
+            for task in tasks:
+                _write_shard(task, bar.advance)
+
+
+def _tasks(plan_file: Path, folder: Path, shard_utterances: int, codec: str) -> Iterator[Task]:
+    """The plan of a split, cut into shards."""
+    start = number = 0
+    with plan_file.open("rb") as file:
+        while lines := list(islice(file, shard_utterances)):
+            digest = sha256()
+            for line in lines:
+                record = json.loads(line)
+                for name in ("audio", "text", "detail"):  # shards keep the text as first prepared
+                    record.pop(name, None)
+                digest.update(json.dumps(record).encode("ascii"))
+            yield Task(
+                plan_file=plan_file,
+                start=start,
+                lines=len(lines),
+                folder=folder,
+                number=number,
+                codec=codec,
+                fingerprint=digest.hexdigest()[:32],
+            )
+            start += sum(map(len, lines))
+            number += 1
+
+
+def _write_shard(task: Task, advance: Callable[[], None]) -> None:
+    """Reads, converts and writes the utterances of one shard; `advance` is called after each."""
+    with (
+        task.plan_file.open("rb") as plan,
+        ShardWriter(task.folder, task.number, codec=task.codec, plan=task.fingerprint) as writer,
+    ):
+        plan.seek(task.start)
+        for line in islice(plan, task.lines):
+            record = json.loads(line)
+            if "left_out" in record:
+                writer.leave_out(record["key"], record["left_out"], record["detail"])
+            else:
+                _write_sample(writer, record)
+            advance()
+
+
+def _write_sample(writer: ShardWriter, record: dict[str, Any]) -> None:
+    cut = {name: record[name] for name in ("start_s", "end_s", "channel")}
+    try:
+        samples = audio.read(record["audio"], **cut)
+    except AsrkitError as error:
+        writer.leave_out(record["key"], UNREADABLE, str(error))
+        return
+    writer.add(record["key"], samples, record["meta"] | {"text": record["text"], "text_raw": record["text_raw"]})
+
+
+def _pack_in_processes(tasks: Iterator[Task], processes: int, bar: Bar) -> None:
+    context = get_context("spawn")  # a fork would copy whatever threads the caller has
+    stop, done = context.Event(), context.Value("L", 0)
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker, initargs=(stop, done))
+    waiting: set[Future[None]] = set()
+    shown = 0
+    try:
+        while True:
+            for task in islice(tasks, 2 * processes - len(waiting)):
+                waiting.add(pool.submit(_write_shard_in_worker, task))
+            if not waiting:
+                return
+            finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+            bar.advance(done.value - shown)
+            shown = done.value
+            for future in finished:
+                future.result()
+    except BrokenProcessPool as error:
+        raise AsrkitError(
+            "a worker process was killed, perhaps because memory ran out: start again, with fewer --workers; "
+            "finished shards are kept"
+        ) from error
+    finally:
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+# In a worker process: whether to stop, and how many utterances all workers have done.
+_stop: Event
+_done: Any
+
+
+class _Stopped(Exception):
+    """Ends a shard that is no longer wanted; its temporary file goes with it."""
+
+
+def _start_worker(stop: Event, done: Any) -> None:
+    global _stop, _done
+    _stop, _done = stop, done
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent sets `stop`
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    """A parent that was killed cannot set `stop`; its workers would wait for it forever."""
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _write_shard_in_worker(task: Task) -> None:
+    def advance() -> None:
+        with _done.get_lock():
+            _done.value += 1
+        if _stop.is_set():
+            raise _Stopped
+
+    _write_shard(task, advance)

@@ -1,0 +1,261 @@
+"""Error rates: by hand, and against jiwer."""
+
+import json
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import jiwer
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asrkit.errors import AsrkitError
+from asrkit.report import (
+    TABLE_COLUMNS,
+    Conditions,
+    Counts,
+    Result,
+    Step,
+    align,
+    bootstrap_ci95,
+    count,
+    error_rate,
+    evidence,
+    report,
+    table_row,
+    write_report,
+)
+
+
+def result(reference: str, hypothesis: str, key: str = "u", **known: object) -> Result:
+    return Result(key=key, reference=reference, hypothesis=hypothesis, duration_s=2.0, **known)  # type: ignore[arg-type]
+
+
+def conditions(**changed: object) -> Conditions:
+    values: dict[str, object] = dict(
+        run="librispeech/one",
+        checkpoint_step=7,
+        data="english",
+        data_fingerprint="0123456789abcdef",
+        split="test",
+        engine="greedy",
+        utterances_in_corpus=4,
+        excluded={"unreadable": 1},
+        acoustic_s=None,
+        decode_s=0.5,
+        decode_cpu_s=0.75,
+    )
+    return Conditions(**(values | changed))  # type: ignore[arg-type]
+
+
+# "the cat sat" / "the bat sat on": 1 sub, 1 ins. "a b c" / "a c": 1 del. "hello" / "": 1 del.
+THREE = [
+    result("the cat sat", "the bat sat on", "u1", groups={"speaker": "ann"}),
+    result("a b c", "a c", "u2", groups={"speaker": "bob"}),
+    result("hello", "", "u3", groups={"speaker": "ann"}),
+]
+
+
+def test_totals_are_counted_over_the_corpus_not_averaged() -> None:
+    made = report(conditions(), THREE)
+    assert (made["words"], made["ins"], made["del"], made["sub"]) == (7, 1, 2, 1)
+    assert made["wer"] == pytest.approx(4 / 7)
+    # characters: c/b and " on" (3 ins); " b" or "b " (2 del); 5 del; of 11 + 5 + 5
+    assert (made["chars"], made["char"]) == (21, {"ins": 3, "del": 7, "sub": 1})
+    assert made["cer"] == pytest.approx(11 / 21)
+    # without spaces: 1 sub + 2 ins; 1 del; 5 del; of 9 + 3 + 5
+    assert made["cer_no_space"] == pytest.approx(9 / 17)
+
+
+def test_report_has_the_fields_of_schema_1() -> None:
+    made = report(conditions(), THREE)
+    fields = (
+        "schema run checkpoint_step data data_fingerprint split engine lm beam alpha beta utterances "
+        "utterances_in_corpus excluded audio_s acoustic_s decode_s decode_cpu_s rtfx words wer wer_ci95 ins del sub "
+        "chars cer cer_no_space char oov_rate"
+    )
+    assert list(made) == fields.split()
+    assert (made["schema"], made["lm"], made["acoustic_s"]) == (1, None, None)
+    assert (made["utterances"], made["utterances_in_corpus"], made["excluded"]) == (3, 4, {"unreadable": 1})
+    assert (made["audio_s"], made["decode_s"], made["decode_cpu_s"], made["rtfx"]) == (6.0, 0.5, 0.75, 12.0)
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "counts"),
+    [
+        ("", "", Counts(0, 0, 0, 0)),
+        ("", "a b", Counts(0, 2, 0, 0)),
+        ("a b", "", Counts(2, 0, 2, 0)),
+        ("  a   b ", "a b", Counts(2, 0, 0, 0)),
+        ("가 나", "가나", Counts(2, 0, 1, 1)),
+    ],
+)
+def test_word_counts(reference: str, hypothesis: str, counts: Counts) -> None:
+    assert result(reference, hypothesis).words == counts
+
+
+def test_white_space_at_the_ends_is_no_character() -> None:
+    assert result(" a  b ", "a b").chars == Counts(3, 0, 0, 0)
+    assert result("a b", "ab").chars_no_space == Counts(2, 0, 0, 0)
+
+
+def test_without_a_reference_word_there_is_no_rate() -> None:
+    assert math.isnan(Counts(0, 2, 0, 0).rate)
+    made = report(conditions(), [result("", "a")])
+    assert (made["wer"], made["wer_ci95"], made["cer"], made["ins"]) == (None, None, None, 1)
+    assert json.loads(json.dumps(made, allow_nan=False)) == made
+
+
+def test_alignment_shows_what_was_heard_for_what() -> None:
+    assert align("the cat sat".split(), "the bat sat on".split()) == [
+        Step("the", "the"),
+        Step("cat", "bat"),
+        Step("sat", "sat"),
+        Step(None, "on"),
+    ]
+    assert [step.kind for step in align(["a", "b"], ["b"])] == ["del", "equal"]
+
+
+def test_error_rate_takes_words_or_characters() -> None:
+    assert error_rate([(["a", "b"], ["a"]), (["c"], ["d"])]) == Counts(3, 0, 1, 1)
+    assert error_rate([("ab c", "abc")]) == Counts(4, 0, 1, 0)
+
+
+words = st.lists(st.sampled_from(["a", "b", "ab", "나", "'"]), max_size=8).map(" ".join)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(words.filter(bool), words), min_size=1, max_size=6))
+def test_totals_equal_jiwers(pairs: list[tuple[str, str]]) -> None:
+    references, hypotheses = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    by_word, by_char = jiwer.process_words(references, hypotheses), jiwer.process_characters(references, hypotheses)
+    made = report(conditions(), [result(*pair) for pair in pairs])
+    assert made["wer"] == pytest.approx(by_word.wer)
+    assert made["cer"] == pytest.approx(by_char.cer)
+    assert (made["ins"], made["del"], made["sub"]) == (by_word.insertions, by_word.deletions, by_word.substitutions)
+    assert made["char"] == {"ins": by_char.insertions, "del": by_char.deletions, "sub": by_char.substitutions}
+
+
+@given(words, words)
+def test_alignment_holds_both_texts(reference: str, hypothesis: str) -> None:
+    steps = align(reference.split(), hypothesis.split())
+    assert [step.reference for step in steps if step.reference is not None] == reference.split()
+    assert [step.hypothesis for step in steps if step.hypothesis is not None] == hypothesis.split()
+    assert count(steps).units == len(reference.split())
+
+
+def test_confidence_interval_is_the_same_each_time_and_holds_the_rate() -> None:
+    counts = [Counts(10, 0, 0, errors) for errors in [1, 2, 3, 0, 4] * 20]
+    low, high = bootstrap_ci95(counts) or (0, 0)
+    assert bootstrap_ci95(counts) == (low, high)
+    # 100 utterances of 10 words: rate 0.2, standard error sqrt(2 / 100) / 10 = 0.0141, so about 0.2 -+ 0.028
+    assert low == pytest.approx(0.172, abs=0.004)
+    assert high == pytest.approx(0.228, abs=0.004)
+
+
+def test_confidence_interval_of_equal_utterances_is_a_point() -> None:
+    assert bootstrap_ci95([Counts(4, 0, 1, 0)] * 9) == (0.25, 0.25)
+
+
+def test_evidence_counts_errors_and_groups() -> None:
+    found = evidence([*THREE, result("cat", "bat", "u4", groups={"speaker": "bob"})])
+    assert found.substitutions == [(("cat", "bat"), 2)]
+    assert found.deletions == [("b", 1), ("hello", 1)]
+    assert found.insertions == [("on", 1)]
+    assert found.characters[0] == (("c", "b"), 2)
+    assert [(name, len(members)) for name, members in found.groups["speaker"]] == [("ann", 2), ("bob", 2)]
+    assert [(name, len(members)) for name, members in found.groups["duration"]] == [("0 to 2 s", 4)]
+
+
+def test_group_that_all_share_is_not_listed() -> None:
+    assert list(evidence([result("a", "a", groups={"gender": "f"})]).groups) == ["duration"]
+
+
+def test_files_of_a_report(tmp_path: Path) -> None:
+    scored = result("a b", "a c", "u1", groups={"speaker": "ann"}, scores={"logp": -1.5, "lm_score": None, "score": -1.5})
+    made = write_report(tmp_path / "decode" / "test-greedy", conditions(), [scored])
+    folder = tmp_path / "decode" / "test-greedy"
+    assert sorted(path.name for path in folder.iterdir()) == ["hypotheses.jsonl", "report.html", "report.json"]
+    assert json.loads((folder / "report.json").read_text(encoding="utf-8")) == json.loads(json.dumps(made))
+    assert json.loads((folder / "hypotheses.jsonl").read_text(encoding="utf-8")) == {
+        "key": "u1",
+        "reference": "a b",
+        "hypothesis": "a c",
+        "errors": 1,
+        "words": 2,
+        "duration_s": 2.0,
+        "speaker": "ann",
+        "logp": -1.5,
+        "lm_score": None,
+        "score": -1.5,
+    }
+
+
+def test_report_json_goes_before_the_others_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupted rewrite must not leave the old marker beside new hypotheses."""
+    write_report(tmp_path, conditions(), THREE)
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("asrkit.report.write_whole", full)
+    with pytest.raises(AsrkitError, match=r"cannot be written: No space left"):
+        write_report(tmp_path, conditions(), THREE[:1])
+    assert not (tmp_path / "report.json").exists()
+
+
+class Page(HTMLParser):
+    """Collects what a page loads, its tags and its text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.loaded: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.loaded += [value or "" for name, value in attrs if name in ("src", "href", "data")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_page_is_self_contained_and_escaped(tmp_path: Path) -> None:
+    nasty = "<script>alert(1)</script> & \"x'"
+    results = [result(nasty, "<img src=x>", nasty, groups={"speaker": nasty}), result("a", "a", groups={"speaker": "b"})]
+    write_report(tmp_path, conditions(run=nasty, lm=nasty, beam=5, alpha=0.5, beta=1.0, engine="pyctcdecode"), results)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = Page()
+    page.feed(text)
+    assert page.loaded == []
+    assert not {"script", "img", "link", "iframe"} & set(page.tags)
+    assert re.search(r"url\(|@import|https?:", text) is None
+    assert nasty in page.text
+
+
+def test_page_shows_totals_alignment_and_groups(tmp_path: Path) -> None:
+    write_report(tmp_path, conditions(), THREE)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for shown in ("57.14 %", "1 ins, 2 del, 1 sub", "By speaker", "By duration", "1 left out"):
+        assert shown in text
+    assert "<span class='pair sub'><i>cat</i><i>bat</i></span>" in text
+    assert "<span class='pair ins'><i></i><i>on</i></span>" in text
+    assert "<span class='pair del'><i>hello</i><i></i></span>" in text
+
+
+def test_page_of_a_perfect_result_and_of_none(tmp_path: Path) -> None:
+    for results in ([result("a", "a")], []):
+        write_report(tmp_path, conditions(), results)
+        assert "without a word error" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_table_row_fits_its_columns() -> None:
+    row = table_row(report(conditions(oov_rate=0.25), THREE))
+    assert len(row) == len(TABLE_COLUMNS)
+    shown = dict(zip(TABLE_COLUMNS, row, strict=True))
+    assert (shown["WER"], shown["OOV"], shown["ins del sub"]) == ("57.14 %", "25.00 %", "1 2 1")
+    assert table_row(report(conditions(decode_s=0.0), [result("", "")]))[TABLE_COLUMNS.index("WER")] == "-"
