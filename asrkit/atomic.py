@@ -47,7 +47,7 @@ def sync(file: IO[Any]) -> None:
 
 @contextmanager
 def storing_in(folder: Path) -> Iterator[None]:
-    """Turns a full disk or a folder that may not be written into one clear line.
+    """Turns a full disk, or a folder or file that may not be used, into one clear line.
 
     Raises:
         AsrkitError: in place of such an OSError; other errors pass.
@@ -55,9 +55,11 @@ def storing_in(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = error.filename or folder
+        where = Path(error.filename) if isinstance(error.filename, str) else folder
         if error.errno in _FULL:
             raise AsrkitError(f"no room left to write {where}; free some space and start again") from error
         if error.errno in _FORBIDDEN:
-            raise AsrkitError(f"{where} may not be written ({error.strerror}); choose another --data-dir") from error
+            inside = where.is_relative_to(folder) or folder.is_relative_to(where)
+            fate = "cannot be written" if inside else "cannot be read"
+            raise AsrkitError(f"{where} {fate} ({error.strerror}); change its permissions or choose another") from error
         raise

@@ -27,11 +27,20 @@ Samples = npt.NDArray[np.float32]  # (S,)
 _BLOCK_S = 30.0  # of a file that is read at once
 _END_SLACK_S = 0.1  # by which a transcript's end_s may lie behind the file's end: rounding
 _MP3_SLACK_SAMPLES = 1152  # one or two frames: whether the count in the header includes the delay varies
+_MP3_RUN_UP_S = 1.0  # after a seek an MP3 decoder lacks the bits that earlier frames keep for later ones
 _UNKNOWN_BYTES = 0x7F00_0000  # a data chunk that claims this much and more was written to a pipe: its length is unknown
 # What libsndfile's log says when a header promises more than there is.
 _CLAIMED_BYTES = re.compile(r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _OGG_PAGE_BYTES = 27 + 255 + 255 * 255  # the longest
 _SPHERE_SAMPLES = re.compile(rb"sample_count -i (\d+)")
+
+
+class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no type hints
+    """A file read from front to back. After each read soundfile seeks to where it is already, which makes an MP3
+    decoder forget what it needs for the next frames, and which a FLAC of unknown length cannot do."""
+
+    def seekable(self) -> bool:
+        return False
 
 
 def read(path: str | Path, *, start_s: float = 0.0, end_s: float | None = None, channel: int | None = None) -> Samples:
@@ -133,7 +142,10 @@ def _native_blocks(
     try:
         if first:
             with _quiet(path):
-                sound.seek(first)
+                run_up = min(first, int(_MP3_RUN_UP_S * sound.samplerate)) if sound.format == "MP3" else 0
+                sound.seek(first - run_up)
+                if run_up:
+                    sound.read(run_up, dtype="float32")
         while first < last:
             with _quiet(path):
                 frames = sound.read(min(block_frames, last - first), dtype="float32", always_2d=True)  # (S, C)
@@ -156,7 +168,7 @@ def _open(path: Path) -> soundfile.SoundFile:
         raise AsrkitError(f"{path} is an empty file (0 bytes)")
     try:
         with _quiet(path):
-            sound = soundfile.SoundFile(path)
+            sound = _ForwardFile(path)
     except (soundfile.SoundFileError, TypeError, OSError) as error:  # TypeError: a .raw file has no header to read
         raise AsrkitError(f"{path} is not a sound file that libsndfile reads ({_reason(error)})") from error
     try:
@@ -188,8 +200,7 @@ def _frame_range(sound: soundfile.SoundFile, path: Path, start_s: float, end_s: 
     length_s = sound.frames / sound.samplerate
     if not 0 <= start_s < length_s or (end_s is not None and not start_s < end_s <= length_s + _END_SLACK_S):
         wanted = f"{start_s:g} s to {'its end' if end_s is None else f'{end_s:g} s'}"
-        length = f"{length_s:.2f} s long" if _length_known(sound) else "of unknown length"
-        raise AsrkitError(f"{path} is {length}; wanted the piece from {wanted}")
+        raise AsrkitError(f"{path} is {length_s:.2f} s long; wanted the piece from {wanted}")
     first = round(start_s * sound.samplerate)
     last = sound.frames if end_s is None else min(round(end_s * sound.samplerate), sound.frames)
     return first, last

@@ -41,6 +41,24 @@ class Batch:
     def audio_s(self) -> float:
         return float(self.lengths.sum()) / SAMPLE_RATE_HZ
 
+    def parts(self, count: int) -> list["Batch"]:
+        """At most `count` batches of similar lengths, each padded to its own longest."""
+        count = min(count, len(self.rows))
+        if count == 1:
+            return [self]
+        return [self._take(torch.arange(first, len(self.rows), count)) for first in range(count)]
+
+    def _take(self, places: Tensor) -> "Batch":
+        lengths, token_lengths = self.lengths[places], self.token_lengths[places]
+        return Batch(
+            waveforms=self.waveforms[places, : int(lengths.max())],
+            lengths=lengths,
+            tokens=self.tokens[places, : int(token_lengths.max())],
+            token_lengths=token_lengths,
+            masks=self.masks[places],
+            rows=self.rows[places.numpy()],
+        )
+
     def to(self, device: torch.device) -> "Batch":
         tensors = (self.waveforms, self.lengths, self.tokens, self.token_lengths, self.masks)
         return Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors), rows=self.rows)
@@ -77,7 +95,7 @@ def plan_epoch(index: JoinedIndex, plan: EpochPlan, epoch: int) -> list[Rows]:
 
 
 def _cut(rows: Rows, seconds: NDArray[np.float64], batch_seconds: float) -> list[Rows]:
-    """Rows in their order, cut into batches of at most `batch_seconds` after padding; a longer utterance stands alone."""
+    """Rows in their order, cut into batches of at most `batch_seconds` padded; a longer utterance stands alone."""
     batches: list[Rows] = []
     start, longest = 0, 0.0
     for place, length in enumerate(seconds[rows]):
@@ -149,7 +167,14 @@ def _padded(arrays: Sequence[NDArray[np.generic]], dtype: np.dtype) -> NDArray[n
 class _PlannedBatches(Dataset[Batch | AsrkitError]):
     """One item for each batch of a plan. An error is returned, not raised: a worker would wrap it in a traceback."""
 
-    def __init__(self, index: JoinedIndex, batches: Sequence[Rows], augmentation: AugmentSettings | None, seed: int, epoch: int):
+    def __init__(
+        self,
+        index: JoinedIndex,
+        batches: Sequence[Rows],
+        augmentation: AugmentSettings | None,
+        seed: int,
+        epoch: int,
+    ) -> None:
         self.index, self.batches = index, batches
         self.augmentation, self.seed, self.epoch = augmentation, seed, epoch
 

@@ -1,6 +1,5 @@
 """Minutes in, a number of steps out: the speed is measured on a throw-away copy before step 0."""
 
-import copy
 import math
 import resource
 import sys
@@ -44,10 +43,9 @@ class Budget:
 def measure(updater: Updater, index: JoinedIndex, batches: Sequence[Rows]) -> Speed:
     """Trains a copy on the longest batch (does it fit?) and on eight batches spread over the lengths.
 
-    Weights, optimiser and random numbers are as before when it returns.
+    The updater's weights, optimiser and statistics are untouched; random numbers depend on the step alone.
     """
-    random_state = torch.get_rng_state()
-    trial = copy.deepcopy(updater)
+    trial = updater.trial()
     by_length = sorted(batches, key=lambda rows: _padded_s(index, rows))
     spread = np.linspace(0, len(by_length) - 1, TRIAL_BATCHES).round().astype(int)
     points = []
@@ -57,7 +55,6 @@ def measure(updater: Updater, index: JoinedIndex, batches: Sequence[Rows]) -> Sp
         trial.update(batch, lr=0.0, step=number)
         if number > 0:  # the first one warms up
             points.append((_padded_s(index, rows), time.perf_counter() - start))
-    torch.set_rng_state(random_state)
     padded, seconds = np.array(points).T
     slope = float(np.polyfit(padded, seconds, 1)[0]) if np.ptp(padded) > 0.2 * padded.mean() else 0.0
     slope = min(max(slope, 0.0), float((seconds / padded).mean()))

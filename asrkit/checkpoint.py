@@ -96,7 +96,9 @@ def save_checkpoint(
         temporary.mkdir(parents=True)
         named = {"model": model.state_dict(), "features": features.state_dict()}
         tensors = {
-            f"{part}.{key}": value.detach().cpu().contiguous() for part, each in named.items() for key, value in each.items()
+            f"{part}.{key}": value.detach().cpu().contiguous()
+            for part, each in named.items()
+            for key, value in each.items()
         }
         save_file(tensors, temporary / WEIGHTS)
         tokenizer.save(temporary / TOKENIZER)
@@ -111,7 +113,7 @@ def save_checkpoint(
         temporary.rename(folder)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors wrap the system's error
         shutil.rmtree(temporary, ignore_errors=True)
-        raise AsrkitError(f"checkpoint {folder} could not be written ({error}); earlier checkpoints are whole") from error
+        raise AsrkitError(f"checkpoint {folder} cannot be written ({error}); earlier checkpoints are whole") from error
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -9,11 +9,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -31,46 +30,23 @@ MACHINE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.E
 
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     rich_markup_mode=None,  # plain help starts twice as fast
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
 
-class Wandb(StrEnum):
-    """Where Weights & Biases writes."""
-
-    online = "online"
-    offline = "offline"
-
-
-class Channels(StrEnum):
-    """What to do with a recording of several channels."""
-
-    mix = "mix"
-    each = "each"
-
-
-class Device(StrEnum):
-    """What computes; auto takes the best there is."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-    mps = "mps"
-
+Device = Literal["auto", "cpu", "cuda", "mps"]
+WandbMode = Literal["online", "offline"]
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or path of a recipe folder.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Settings of the recipe, such as train.lr=2e-4.", show_default=False),
+    typer.Argument(metavar="KEY=VALUE", help="Settings of the recipe, such as train.lr=2e-4.", show_default=False),
 ]
 DataDir = Annotated[Path, typer.Option(help="Where prepared data lies.", file_okay=False)]
 ExpDir = Annotated[Path, typer.Option(help="Where runs lie.", file_okay=False)]
-LM = Annotated[
-    Path | None, typer.Option("--lm", help="n-gram for beam search: .arpa, .arpa.gz, or KenLM binary with its words.")
-]
+LM = Annotated[Path | None, typer.Option("--lm", help="n-gram for beam search: .arpa, .arpa.gz or KenLM binary.")]
 Beam = Annotated[int | None, typer.Option(min=1, help="Beam width.", show_default="as in the recipe")]
 Alpha = Annotated[float | None, typer.Option(help="Weight of the n-gram.", show_default="as in the recipe")]
 Beta = Annotated[float | None, typer.Option(help="Bonus for each word.", show_default="as in the recipe")]
@@ -80,6 +56,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, f
 
 @app.callback(invoke_without_command=True)
 def asrkit(
+    context: typer.Context,
     show_version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
     """Train and use a speech recogniser for your language.
@@ -94,7 +71,8 @@ def asrkit(
     """
     if show_version:
         _terminal().say(f"asrkit {version('asrkit')}")
-        raise typer.Exit
+    elif context.invoked_subcommand is None:
+        _terminal().write(context.get_help())
 
 
 @app.command()
@@ -102,22 +80,19 @@ def prepare(
     recipe: RecipeName,
     settings: Settings = None,
     splits: Annotated[str | None, typer.Option(help="Only these splits, separated by commas.")] = None,
-    corpus_dir: Annotated[
-        Path | None, typer.Option(help="The corpus as it already lies on disk; nothing is downloaded.")
-    ] = None,
-    manifest: Annotated[
-        Path | None, typer.Option(help="Your own data: .jsonl, .csv or .tsv with audio, text and more if known.")
-    ] = None,
+    corpus_dir: Annotated[Path | None, typer.Option(help="The corpus, if already on disk.")] = None,
+    manifest: Annotated[Path | None, typer.Option(help="Your own data: .jsonl, .csv or .tsv.")] = None,
     name: Annotated[
-        str | None, typer.Option(help="Name of the data set.", show_default="the manifest's stem, else the recipe")
+        str | None, typer.Option(help="Name of the data set.", show_default="manifest's or recipe's")
     ] = None,
     text_only: Annotated[bool, typer.Option("--text-only", help="Text rules changed: leave the audio alone.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="one for each core")] = None,
     data_dir: DataDir = Path("data"),
 ) -> None:
-    """Make a corpus ready for training: checked, counted, in shards.
+    """Make a corpus ready for training.
 
-    Interrupted or killed, the same command goes on where it was.
+    Downloads it where need be, checks, counts and shards it. Interrupted or killed, the same command goes on where it
+    was.
 
     \b
     Examples:
@@ -147,21 +122,21 @@ def prepare(
 def train(
     recipe: RecipeName,
     settings: Settings = None,
-    data: Annotated[
-        str | None, typer.Option(help="Name of the data set.", show_default="the recipe's, or its only one")
-    ] = None,
+    data: Annotated[str | None, typer.Option(help="Name of the data set.", show_default="the recipe's")] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Train for so long, everything included.", show_default="train.epochs")
+        float | None, typer.Option(min=0.1, help="Train for so long.", show_default="train.epochs")
     ] = None,
     run: Annotated[str | None, typer.Option(help="Name of the run.", show_default="date and time")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the newest run, or with --run.")] = False,
-    device: DeviceName = Device.auto,
-    wandb: Annotated[Wandb | None, typer.Option(help="Also log to Weights & Biases.", show_default="no")] = None,
+    device: DeviceName = "auto",
+    wandb: Annotated[WandbMode | None, typer.Option(help="Also log to Weights & Biases.")] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also log to TensorBoard.")] = False,
     data_dir: DataDir = Path("data"),
     exp_dir: ExpDir = Path("exp"),
 ) -> None:
-    """Train on prepared data; Ctrl-C saves and stops, --resume goes on.
+    """Train on prepared data.
+
+    Ctrl-C and SIGTERM save and stop; --resume goes on in the middle of an epoch.
 
     model=NAME takes a named architecture: deepspeech2, deepspeech2-small, deepspeech2-streaming, residual, deep or
     lstm-768. `asrkit recipe NAME` lists every setting.
@@ -183,8 +158,8 @@ def train(
         run=run,
         minutes=minutes,
         resume=resume,
-        device=device.value,
-        wandb=wandb.value if wandb else None,
+        device=device,
+        wandb=wandb,
         tensorboard=tensorboard,
         progress=_terminal(),
     )
@@ -193,21 +168,19 @@ def train(
 @app.command()
 def decode(
     run: Annotated[str | None, typer.Argument(help="Name or path of a run.", show_default="the newest")] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Splits to decode, separated by commas.", show_default="the recipe's test splits")
-    ] = None,
+    split: Annotated[str | None, typer.Option(help="Splits, separated by commas.", show_default="test")] = None,
     lm: LM = None,
     beam: Beam = None,
     alpha: Alpha = None,
     beta: Beta = None,
     n_best: Annotated[int | None, typer.Option(min=1, help="Hypotheses kept.", show_default="as in the recipe")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Search processes.", show_default="one for each core")] = None,
-    device: DeviceName = Device.auto,
+    device: DeviceName = "auto",
     as_json: AsJson = False,
-    data_dir: Annotated[Path | None, typer.Option(help="Where prepared data lies.", show_default="as in training")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where prepared data lies.", show_default="as trained")] = None,
     exp_dir: ExpDir = Path("exp"),
 ) -> None:
-    """Recognise prepared splits and report word and character error rates.
+    """Report word and character error rates.
 
     Greedy without --lm, beam search with it. Reports and hypotheses lie in the run's folder, under decode/.
 
@@ -232,7 +205,7 @@ def decode(
         beta=beta,
         n_best=n_best,
         jobs=jobs,
-        device=device.value,
+        device=device,
         progress=terminal,
     )
     if as_json:
@@ -247,8 +220,8 @@ def transcribe(
     beam: Beam = None,
     alpha: Alpha = None,
     beta: Beta = None,
-    channels: Annotated[Channels, typer.Option(help="Mix channels, or transcribe each.")] = Channels.mix,
-    device: DeviceName = Device.auto,
+    channels: Annotated[Literal["mix", "each"], typer.Option(help="Mix channels, or transcribe each.")] = "mix",
+    device: DeviceName = "auto",
     as_json: AsJson = False,
     exp_dir: ExpDir = Path("exp"),
 ) -> None:
@@ -271,18 +244,18 @@ def transcribe(
         beam=beam,
         alpha=alpha,
         beta=beta,
-        channels=channels.value,
-        device=device.value,
+        channels=channels,
+        device=device,
         progress=terminal,
     )
-    named = len(files) > 1 or channels is Channels.each
+    named = len(files) > 1 or channels == "each"
     for transcript in found:
         machine.write(_json(transcript) if as_json else _transcript_line(transcript, named=named))
 
 
 @app.command()
 def recipes(as_json: AsJson = False) -> None:
-    """List the recipes that a name finds: ./recipes, then those that came with asrkit.
+    """List the recipes: those in ./recipes, then our own.
 
     \b
     Examples:
@@ -302,7 +275,7 @@ def recipes(as_json: AsJson = False) -> None:
 
 @app.command()
 def recipe(recipe: RecipeName, settings: Settings = None, as_json: AsJson = False) -> None:
-    """Show every setting of a recipe, with changes applied.
+    """Show every setting of a recipe.
 
     \b
     Examples:
@@ -328,7 +301,9 @@ def demo(
     folder: Annotated[Path, typer.Option(help="Where everything goes.", file_okay=False)] = Path("demo"),
     minutes: Annotated[float, typer.Option(help="Of training.")] = 3.5,
 ) -> None:
-    """Speak a small corpus with espeak-ng, then prepare, train and decode it.
+    """Run the whole road on a small synthetic corpus.
+
+    Speaks sentences with espeak-ng, prepares them, trains, and decodes with and without an n-gram.
 
     \b
     Examples:
@@ -414,7 +389,8 @@ def _run(command: Callable[..., Any]) -> int:
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else 1
     if code in (INTERRUPTED, TERMINATED):
-        return _complain("interrupted; run the same command again to go on", code)
+        resume = " with --resume" if sys.argv[1:2] == ["train"] else ""
+        return _complain(f"interrupted; run the same command again{resume} to go on", code)
     return code
 
 
@@ -425,5 +401,6 @@ def _usage(error: typer.TyperException) -> str:
 
 
 def _complain(message: str, code: int) -> int:
-    sys.stderr.write("asrkit: " + " ".join(message.split()) + "\n")
+    line = "".join(char if char.isprintable() else " " for char in message)
+    sys.stderr.write(f"asrkit: {' '.join(line.split())}\n")
     return code

@@ -7,7 +7,7 @@ decoding again gives the same text. A report lies in <run>/decode/<split>-<name>
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +16,11 @@ from typing import Any
 from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.checkpoint import Checkpoint, find_run, load_checkpoint
 from asrkit.errors import AsrkitError
-from asrkit.log_probs import LogProbs, log_probs_of
+from asrkit.log_probs import StoredLogProbs, log_probs_of
 from asrkit.ngram import NGram
 from asrkit.progress import Progress, Silent
 from asrkit.report import PAGE, TABLE_COLUMNS, Conditions, Result, table_row, write_report
-from asrkit.search import BeamSearch, Hypothesis, Search, greedy, search_all
+from asrkit.search import BeamSearch, Hypothesis, LogProbs, Search, Searched, greedy, search_all
 from asrkit.settings import DecodeSettings
 from asrkit.shards import DataSet, Index, JoinedIndex, open_data
 
@@ -147,29 +147,25 @@ def _decode_split(
     data: DataSet,
     split: str,
     index: Index,
-    log_probs: LogProbs,
+    log_probs: StoredLogProbs,
     engine: Engine,
     folder: Path,
     progress: Progress,
 ) -> dict[str, Any]:
     """Searches one split and writes its report."""
+    excluded = {reason: number for reason, number in data.meta["counts"][split]["left_out"].items() if number}
+    if log_probs.unreadable:
+        _name_unreadable(split, index, log_probs, progress)
+        excluded[UNREADABLE_SHARD] = len(log_probs.unreadable)
     rows = [row for row in range(len(index)) if row not in log_probs.unreadable]
-    _name_unreadable(split, index, log_probs, progress)
-    start, cpu_s = time.perf_counter(), 0.0
-    results: list[Result] = []
-    items = [log_probs[row] for row in rows]  # views of the memory map, not copies
-    with (
-        closing(search_all(engine.search, items, jobs=engine.jobs)) as found,
-        progress.bar(f"search {split}", len(rows), "utterances") as bar,
-    ):
-        for row, searched in zip(rows, found, strict=True):
-            results.append(_result(index, row, searched.hypotheses))
-            cpu_s += searched.cpu_s
-            bar.advance()
+    lengths_s = [round(int(index.rows[row]["samples"]) / SAMPLE_RATE_HZ, 3) for row in rows]
+    start = time.perf_counter()
+    found = _search(engine, [log_probs.of(row) for row in rows], lengths_s, split, progress)
     decode_s = time.perf_counter() - start
-    left_out = _left_out(data, split)
-    excluded = left_out | ({UNREADABLE_SHARD: len(log_probs.unreadable)} if log_probs.unreadable else {})
-    lm, settings = engine.lm, engine.settings if engine.lm else None
+    results = [
+        _result(index.record(row), length_s, searched.hypotheses)
+        for row, length_s, searched in zip(rows, lengths_s, found, strict=True)
+    ]
     conditions = Conditions(
         run=_run_name(checkpoint),
         checkpoint_step=checkpoint.step,
@@ -177,22 +173,40 @@ def _decode_split(
         data_fingerprint=index.fingerprint,
         split=split,
         engine=engine.name,
-        lm=str(lm.path) if lm else None,
-        beam=settings.beam if settings else None,
-        alpha=settings.alpha if settings else None,
-        beta=settings.beta if settings else None,
-        utterances_in_corpus=len(index) + sum(left_out.values()),
+        utterances_in_corpus=data.meta["counts"][split]["in_corpus"],
         excluded=excluded,
         acoustic_s=log_probs.acoustic_s,
         decode_s=decode_s,
-        decode_cpu_s=cpu_s,
-        oov_rate=lm.oov_rate(result.reference for result in results) if lm else None,
+        decode_cpu_s=sum(searched.cpu_s for searched in found),
     )
+    if engine.lm is not None:
+        settings = engine.settings
+        conditions = replace(
+            conditions,
+            lm=str(engine.lm.path),
+            beam=settings.beam,
+            alpha=settings.alpha,
+            beta=settings.beta,
+            oov_rate=engine.lm.oov_rate(result.reference for result in results),
+        )
     return write_report(folder, conditions, results)
 
 
-def _result(index: Index, row: int, hypotheses: Sequence[Hypothesis]) -> Result:
-    record = index.record(row)
+def _search(
+    engine: Engine, items: Sequence[LogProbs], lengths_s: Sequence[float], split: str, progress: Progress
+) -> list[Searched]:
+    done: list[Searched] = []
+    with (
+        closing(search_all(engine.search, items, jobs=engine.jobs)) as searching,
+        progress.bar(f"search {split}", sum(lengths_s), "s") as bar,
+    ):
+        for length_s, searched in zip(lengths_s, searching, strict=True):
+            done.append(searched)
+            bar.advance(length_s)
+    return done
+
+
+def _result(record: Mapping[str, Any], duration_s: float, hypotheses: Sequence[Hypothesis]) -> Result:
     scores: dict[str, Any] = _scores(hypotheses[0])
     if len(hypotheses) > 1:
         scores["n_best"] = [{"text": each.text} | _scores(each) for each in hypotheses]
@@ -200,7 +214,7 @@ def _result(index: Index, row: int, hypotheses: Sequence[Hypothesis]) -> Result:
         key=record["key"],
         reference=record["text"],
         hypothesis=hypotheses[0].text,
-        duration_s=round(int(index.rows[row]["samples"]) / SAMPLE_RATE_HZ, 3),
+        duration_s=duration_s,
         groups={name: str(record[name]) for name in GROUPS if record.get(name) is not None},
         scores=scores,
     )
@@ -212,12 +226,11 @@ def _scores(hypothesis: Hypothesis) -> dict[str, float | None]:
     return {"logp": round(hypothesis.logp, 4), "lm_score": lm_score, "score": round(hypothesis.score, 4)}
 
 
-def _name_unreadable(split: str, index: Index, log_probs: LogProbs, progress: Progress) -> None:
-    unreadable = log_probs.unreadable
-    for why in list(unreadable.values())[:NAMED_UNREADABLE]:
+def _name_unreadable(split: str, index: Index, log_probs: StoredLogProbs, progress: Progress) -> None:
+    for why in list(log_probs.unreadable.values())[:NAMED_UNREADABLE]:
         progress.warn(why)
-    if unreadable:
-        progress.warn(f"{len(unreadable)} of {len(index)} utterances of {split} cannot be read and are not scored")
+    count = len(log_probs.unreadable)
+    progress.warn(f"{count} of {len(index)} utterances of {split} cannot be read and are not scored")
 
 
 def _run_name(checkpoint: Checkpoint) -> str:

@@ -1,10 +1,16 @@
 """A device's name in, the device and the precision it is fast in out."""
 
 import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
 
 import torch
 
 from asrkit.errors import AsrkitError
+
+PART_SECONDS = 10.0  # of a batch that a replica should have at least: products of a few rows waste a core
 
 
 def choose_device(name: str) -> torch.device:
@@ -38,8 +44,32 @@ def choose_precision(device: torch.device, setting: str) -> torch.dtype:
     return torch.float32
 
 
+def choose_replicas(device: torch.device, batch_seconds: float) -> int:
+    """Copies of the model that share a batch: one for each core of a CPU while a part stays worth it, else one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, int(batch_seconds / PART_SECONDS))) if device.type == "cpu" else 1
+
+
 def loader_workers(device: torch.device, setting: int) -> int:
     """Loader processes; by default none on a CPU, where they would only take cores from the training."""
     if setting >= 0:
         return setting
     return 0 if device.type == "cpu" else min(8, max(1, (os.cpu_count() or 2) - 1))
+
+
+@cache
+def one_core_threads(count: int) -> ThreadPoolExecutor:
+    """Threads in which torch uses one core each: its own threads wait for each other at every small product."""
+    return ThreadPoolExecutor(count, thread_name_prefix="asrkit", initializer=torch.set_num_threads, initargs=(1,))
+
+
+@contextmanager
+def one_core_here(device: torch.device) -> Iterator[None]:
+    """Lets this thread of a training on a CPU use one core, beside `one_core_threads`."""
+    before = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -11,7 +11,7 @@ from torchaudio.functional import melscale_fbanks
 
 from asrkit.audio import SAMPLE_RATE_HZ
 
-LOG_FLOOR = 1e-6  # added to mel energies: about the noise of a quiet room at full scale 1, so that digital silence is near
+LOG_FLOOR = 1e-6  # added to mel energies: about a quiet room's noise, so that digital silence is not far from it
 MIN_STD = 1e-2  # of a mel bin, when normalising: a bin that never moves is not blown up
 
 
@@ -84,7 +84,7 @@ class LogMel(nn.Module):
 
     @torch.no_grad()
     def raw(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, S) and (B,) -> log-mel (B, T, F) before normalisation, lengths (B,), and a (B, T) mask of sounding frames."""
+        """(B, S), (B,) -> log-mel (B, T, F) before normalisation, lengths (B,), and a (B, T) mask of sounding frames."""
         valid = length_mask(lengths, waveforms.shape[1])
         padded = nn.functional.pad(waveforms * valid, (self.pad_samples, self.pad_samples))
         log_mel = self.spectrum(padded.float())

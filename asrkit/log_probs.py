@@ -8,11 +8,12 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,34 +30,27 @@ BATCH_SECONDS = 320.0  # padded seconds of audio in one batch
 
 
 @dataclass(frozen=True)
-class LogProbs(Sequence[NDArray[np.float16]]):
-    """Item i is (T, V) of utterance i of the index; all of them lie in one memory-mapped array."""
+class StoredLogProbs:
+    """Of the utterances of an index, in one memory-mapped array."""
 
     values: NDArray[np.float16]  # (sum of T, V)
     lengths: NDArray[np.int64]  # (N,)
     unreadable: Mapping[int, str] = field(default_factory=dict)  # utterance -> why; its log-probs are zeros
     acoustic_s: float | None = None  # wall time of computing them; None when they were there already
 
-    def __len__(self) -> int:
-        return len(self.lengths)
+    def of(self, utterance: int) -> NDArray[np.float16]:
+        """(T, V), a view of the array."""
+        end = int(self._ends[utterance])
+        return self.values[end - int(self.lengths[utterance]) : end]
 
-    @overload
-    def __getitem__(self, item: int) -> NDArray[np.float16]: ...
-    @overload
-    def __getitem__(self, item: slice) -> list[NDArray[np.float16]]: ...
-    def __getitem__(self, item: int | slice) -> NDArray[np.float16] | list[NDArray[np.float16]]:
-        if isinstance(item, slice):
-            return [self[number] for number in range(*item.indices(len(self)))]
-        end = int(self._ends[item])
-        return self.values[end - int(self.lengths[item]) : end]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_ends", np.cumsum(self.lengths))
-
-    _ends: NDArray[np.int64] = field(init=False, repr=False)
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        return np.cumsum(self.lengths)
 
 
-def log_probs_of(checkpoint: Checkpoint, index: Index, folder: Path, *, progress: Progress = Silent()) -> LogProbs:
+def log_probs_of(
+    checkpoint: Checkpoint, index: Index, folder: Path, *, progress: Progress = Silent()
+) -> StoredLogProbs:
     """Those in the folder if they are of this checkpoint and this index, else computed and put there.
 
     Utterances whose audio cannot be read are named in `unreadable`; while there are any, nothing is taken from the
@@ -75,14 +69,14 @@ def log_probs_of(checkpoint: Checkpoint, index: Index, folder: Path, *, progress
         marker = made_of | {"unreadable": {index.record(row)["key"]: why for row, why in unreadable.items()}}
         (partial / MARKER).write_text(json.dumps(marker, indent=1, ensure_ascii=False), encoding="utf-8")
     values, lengths = _arrays(folder)
-    return LogProbs(values, lengths, unreadable, time.perf_counter() - start)
+    return StoredLogProbs(values, lengths, unreadable, time.perf_counter() - start)
 
 
 def _arrays(folder: Path) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
     return np.load(folder / VALUES, mmap_mode="r", allow_pickle=False), np.load(folder / LENGTHS, allow_pickle=False)
 
 
-def _read(folder: Path, made_of: Mapping[str, Any], utterances: int, labels: int) -> LogProbs | None:
+def _read(folder: Path, made_of: Mapping[str, Any], utterances: int, labels: int) -> StoredLogProbs | None:
     """What the folder holds, if it is whole, of the same making, and every utterance could be read."""
     try:
         if json.loads((folder / MARKER).read_text(encoding="utf-8")) != {**made_of, "unreadable": {}}:
@@ -91,7 +85,7 @@ def _read(folder: Path, made_of: Mapping[str, Any], utterances: int, labels: int
     except (OSError, ValueError, EOFError):
         return None
     whole = lengths.shape == (utterances,) and values.shape == (int(lengths.sum()), labels)
-    return LogProbs(values, lengths) if whole and values.dtype == np.float16 else None
+    return StoredLogProbs(values, lengths) if whole and values.dtype == np.float16 else None
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def _tensorboard(run: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise AsrkitError("--tensorboard needs a package that is not here: pip install 'asrkit[tensorboard]'") from error
+        raise AsrkitError("--tensorboard needs a package: pip install 'asrkit[tensorboard]'") from error
     return SummaryWriter(str(run / "tensorboard"))  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
 
@@ -61,5 +61,5 @@ def _wandb(run: Path, mode: str) -> Any:
     try:
         import wandb
     except ImportError as error:
-        raise AsrkitError("--wandb needs a package that is not here: pip install 'asrkit[wandb]'") from error
+        raise AsrkitError("--wandb needs a package: pip install 'asrkit[wandb]'") from error
     return wandb.init(project="asrkit", name=run.name, id=run.name, dir=str(run), mode=mode, resume="allow")

@@ -62,6 +62,31 @@ class MaskedBatchNorm(nn.Module):
         return mean, variance
 
 
+class Dropout(nn.Module):
+    """Dropout that draws from a generator of its own, so that models in several threads repeat their draws."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+        self.generator: torch.Generator | None = None  # torch's own where nobody seeded
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.share == 0:
+            return x
+        keep = 1 - self.share
+        kept = torch.empty(x.shape, dtype=x.dtype, device=x.device).bernoulli_(keep, generator=self.generator)
+        return x * kept.div_(keep)
+
+
+def seed_dropout(model: nn.Module, seed: int) -> None:
+    """Fixes what every dropout layer of the model draws from now on."""
+    device = next(model.parameters()).device
+    generator = torch.Generator(device).manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, Dropout):
+            module.generator = generator
+
+
 class ConvLayer(nn.Module):
     """Two-dimensional convolution, masked batch norm, clipped ReLU: (B, C, T, F) -> (B, C', T', F')."""
 
@@ -86,7 +111,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.norms = nn.ModuleList([MaskedBatchNorm(channels, channel_dim=1) for _ in range(2)])
         self.convs = nn.ModuleList([nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2)])
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         mask = length_mask(lengths, x.shape[2])[:, None, :, None]
@@ -215,7 +240,7 @@ class DeepSpeech2(nn.Module):
         self.norm = MaskedBatchNorm(size, channel_dim=-1)
         self.head = nn.Linear(size, head) if head else None
         self.output = nn.Linear(head or size, labels)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def output_length(self, frames: Any) -> Any:
         """Output frames for so many log-mel frames; an int or a tensor of ints."""

@@ -112,7 +112,7 @@ def read_words(path: Path, *, progress: Progress = Silent()) -> list[str]:
     for magic, name in OTHER_MAGICS.items():
         if _starts_with(path, magic):
             raise AsrkitError(f"{path} is packed with {name}; unpack it first (.arpa and .arpa.gz are read)")
-    with _reading(path) as file, progress.bar(f"words of {path.name}", None) as bar:
+    with _reading(path) as file, progress.bar(f"words of {path.name}", None, "word") as bar:
         lines = enumerate(file, start=1)
         counts = _read_counts(path, lines)
         words: list[str] = []

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from asrkit import audio
-from asrkit.atomic import PART
 from asrkit.errors import AsrkitError
 from asrkit.plan import Plan, plan_path
 from asrkit.progress import Bar, Progress
@@ -53,15 +52,14 @@ def unfinished(plan: Plan, plan_folder: Path, data_folder: Path, codec: str) -> 
     return todo, stale
 
 
-def remove_strays(plan: Plan, data_folder: Path) -> None:
-    """Deletes what a killed prepare left half-written, and shards behind the planned ones."""
+def remove_unplanned(plan: Plan, data_folder: Path) -> None:
+    """Deletes the shards behind the last planned one, which a larger corpus or smaller shards left."""
     for split, _ in plan.roles():
         folder = data_folder / split
         folder.mkdir(parents=True, exist_ok=True)
-        for path in folder.iterdir():
-            number = path.stem.removeprefix("shard-")
-            if path.name.endswith(PART) or (number.isdigit() and int(number) >= plan.shards(split)):
-                path.unlink(missing_ok=True)
+        for path in folder.glob("shard-*"):
+            if int(path.stem.removeprefix("shard-")) >= plan.shards(split):
+                path.unlink()
 
 
 def pack(tasks: list[Task], *, workers: int, progress: Progress) -> None:
@@ -162,7 +160,7 @@ _stop: Event
 _done: Any
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     """Ends a shard that is no longer wanted; its temporary file goes with it."""
 
 
@@ -186,6 +184,6 @@ def _write_shard_in_worker(task: Task) -> None:
         with _done.get_lock():
             _done.value += 1
         if _stop.is_set():
-            raise _Stopped
+            raise _StoppedError
 
     _write_shard(task, advance)

@@ -201,7 +201,7 @@ def _fraction(counts: Counts) -> float | None:
     return counts.rate if counts.units else None
 
 
-def bootstrap_ci95(counts: Sequence[Counts]) -> tuple[float, float] | None:
+def bootstrap_ci95(counts: Sequence[Counts]) -> list[float] | None:
     """The central 95 % of the rate over utterances drawn with replacement (Bisani & Ney 2004); None without a rate."""
     if not sum(each.units for each in counts):
         return None
@@ -212,7 +212,7 @@ def bootstrap_ci95(counts: Sequence[Counts]) -> tuple[float, float] | None:
         drawn = random.integers(0, len(counts), len(counts))
         rates.append(errors[drawn].sum() / max(1.0, units[drawn].sum()))
     low, high = np.percentile(rates, [2.5, 97.5])
-    return float(low), float(high)
+    return [float(low), float(high)]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """A recipe and its data, or the folder of a run to resume, in; everything that is fixed before step 0 out.
 
-What is decided here is written to recipe.json in the run's folder: the resolved settings, the data, the number of steps.
+What is decided here is written to recipe.json in the run's folder: the settings, the data, the number of steps.
 """
 
 import json
@@ -18,7 +18,7 @@ from asrkit.atomic import write_whole
 from asrkit.batches import EpochPlan, Rows, eval_batches, fitting_rows, load, padding_share, plan_epoch
 from asrkit.budget import Speed, fit_steps, measure
 from asrkit.checkpoint import build, find_run, run_folders, save_checkpoint
-from asrkit.device import choose_precision
+from asrkit.device import choose_precision, choose_replicas
 from asrkit.errors import AsrkitError
 from asrkit.features import LogMel
 from asrkit.progress import Progress
@@ -27,9 +27,9 @@ from asrkit.settings import AugmentSettings, TrainSettings
 from asrkit.shards import DataSet, JoinedIndex, resolve_data
 from asrkit.tokenizer import Tokenizer
 from asrkit.update import Updater
-from asrkit.validate import validate
+from asrkit.validate import Validation, validate
 
-VALIDATION_SECONDS = 320.0  # padded seconds in a batch of validation
+VALIDATION_SECONDS = 120.0  # padded seconds in a batch of validation
 STATISTICS_UTTERANCES = 2000  # that train mean and variance are taken from
 CORPUS_BATCHES = 200  # in an epoch, where the recipe leaves the size of a batch open: small corpora need updates
 BATCH_SECONDS = (20.0, 320.0)  # least and most that this choice gives
@@ -70,7 +70,9 @@ def find_or_name_run(recipe: Recipe, *, run: str | None, exp_dir: Path, resume: 
     return find_run(run, exp_dir) if resume and run and not folder.exists() and Path(run).is_dir() else folder
 
 
-def open_run(recipe: Recipe, folder: Path, *, data: str | None, data_dir: Path, progress: Progress) -> Run:
+def open_run(
+    recipe: Recipe, folder: Path, *, data: str | None, data_dir: Path, device: torch.device, progress: Progress
+) -> Run:
     """Opens the data; a folder with a recipe.json keeps the settings and the data that it began with.
 
     Raises:
@@ -93,6 +95,7 @@ def open_run(recipe: Recipe, folder: Path, *, data: str | None, data_dir: Path, 
         least, most = BATCH_SECONDS
         settings = replace(settings, batch_seconds=round(min(most, max(least, train.seconds / CORPUS_BATCHES)), 1))
         record["train"] = asdict(settings)
+    record.setdefault("replicas", choose_replicas(device, settings.batch_seconds))
     return Run(
         folder=folder,
         record=record,
@@ -141,6 +144,7 @@ def build_updater(run: Run, device: torch.device) -> Updater:
         augmentation=section_from_json(AugmentSettings, run.record["augment"]),
         device=device,
         precision=choose_precision(device, run.settings.precision),
+        replicas=run.record["replicas"],
     )
 
 
@@ -219,12 +223,25 @@ def fix_schedule(run: Run, updater: Updater, *, minutes: float | None, began: fl
     return run
 
 
+def validate_run(run: Run, updater: Updater) -> Validation:
+    """The present weights on the dev data."""
+    return validate(
+        updater.model,
+        updater.features,
+        run.tokenizer,
+        run.dev,
+        run.dev_batches,
+        device=updater.device,
+        threads=len(updater.replicas),
+    )
+
+
 def _time_validation(run: Run, updater: Updater) -> float:
     """Seconds of one validation, from up to four batches spread over the dev data."""
     places = np.unique(np.linspace(0, len(run.dev_batches) - 1, 4).astype(int))
     some = [run.dev_batches[place] for place in places]
     start = time.perf_counter()
-    validate(updater.model, updater.features, run.tokenizer, run.dev, some, updater.device)
+    validate_run(replace(run, dev_batches=some), updater)
     return (time.perf_counter() - start) * len(run.dev_batches) / len(some)
 
 
@@ -255,6 +272,6 @@ def _tell(run: Run, updater: Updater, speed: Speed, batches: list[Rows], progres
         f"{updater.device} in {precision}; {run.train.seconds / 3600:.2f} h of speech, {len(run.train)} utterances"
     )
     progress.say(
-        f"{run.steps} steps, {run.steps / len(batches):.1f} epochs, in batches of {run.settings.batch_seconds:g} s with "
+        f"{run.steps} steps, {run.steps / len(batches):.1f} epochs, in batches of {run.settings.batch_seconds:g} s, "
         f"{padding_share(run.train, batches):.1%} padding; memory {speed.peak_memory_mb:,.0f} MB; run {run.folder}"
     )

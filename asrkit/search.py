@@ -17,7 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,7 +110,7 @@ class BeamSearch:
         times: FrameTimes | None = None,
     ) -> None:
         self.tokenizer, self.beam, self.n_best, self.times = tokenizer, beam, n_best, times
-        alphabet = Alphabet(["", *tokenizer.labels[1:]], is_bpe=tokenizer.word_boundary != " ")
+        alphabet = Alphabet(["", *map(_Label, tokenizer.labels[1:])], is_bpe=tokenizer.word_boundary != " ")
         self._decoder = BeamSearchDecoderCTC(alphabet, _WordScores(lm, alpha, beta) if lm else None)
         self._has_lm = lm is not None
         weakref.finalize(self, self._decoder.cleanup)  # pyctcdecode keeps every n-gram in a class variable
@@ -138,6 +138,17 @@ class BeamSearch:
         if self.times:
             words = tuple(WordTime(word, *self.times.span(first, end)) for word, (first, end) in frames)
         return Hypothesis(text, words, float(logp), float(score - logp) if self._has_lm else None, float(score))
+
+
+class _Label(str):
+    """A label that does not look as if it ended a word.
+
+    pyctcdecode asks `label[-1:] == "▁"`, meant for the unknown piece "▁⁇▁", and then breaks the word of whichever beam
+    comes next. The lone "▁" of SentencePiece answers yes, too, and words of unrelated beams fall apart.
+    """
+
+    def __getitem__(self, key: SupportsIndex | slice) -> str:
+        return "" if key == slice(-1, None) else super().__getitem__(key)
 
 
 class _WordScores(AbstractLanguageModel):

@@ -119,11 +119,15 @@ class IndexWriter:
         if shard not in self._shard_bytes:
             self._shard_bytes[shard] = shard_path(self.folder, shard).stat().st_size
 
+    @property
+    def fingerprint(self) -> str:
+        return self._digest.hexdigest()[:16]
+
     def finish(self) -> str:
         """Completes the files under their temporary names; gives the index's fingerprint."""
         self._meta = {
             "schema": SCHEMA,
-            "fingerprint": self._digest.hexdigest()[:16],
+            "fingerprint": self.fingerprint,
             "tokenizer": self._tokenizer,
             "utterances": self._rows.length,
             "samples": self._samples,
@@ -133,7 +137,7 @@ class IndexWriter:
         }
         sync(self._lines)
         self._stack.close()
-        return str(self._meta["fingerprint"])
+        return self.fingerprint
 
     def publish(self) -> None:
         """Puts the finished index in place of an older one; index.json comes last."""

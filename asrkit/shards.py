@@ -202,7 +202,7 @@ class JoinedIndex(Index):
         for index in self._indexes:
             part = np.array(index.rows)
             part["shard"] += first_shard
-            first_shard = int(part["shard"].max(initial=first_shard - 1)) + 1
+            first_shard = int(part["shard"].max()) + 1 if len(part) else first_shard
             parts.append(part)
         return np.concatenate(parts)
 

@@ -27,7 +27,7 @@ class Tally:
             # Nothing to keep: no journal, no waiting for the disk, one transaction that is never committed.
             self._db.execute("PRAGMA journal_mode=OFF")
             self._db.execute("PRAGMA synchronous=OFF")
-            self._db.execute("PRAGMA cache_size=-16384")  # KiB
+            self._db.execute("PRAGMA cache_size=-2048")  # KiB
             self._db.execute(
                 "CREATE TABLE tally (kind TEXT, hash BLOB, n INTEGER, PRIMARY KEY (kind, hash)) WITHOUT ROWID"
             )

@@ -11,23 +11,24 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from asrkit.atomic import write_whole
 from asrkit.batches import load, plan_epoch
 from asrkit.checkpoint import last_checkpoint, load_state, load_weights, read_settings, save_checkpoint
-from asrkit.device import choose_device, loader_workers
+from asrkit.device import choose_device, loader_workers, one_core_here
 from asrkit.errors import AsrkitError
 from asrkit.metrics import Metrics
 from asrkit.progress import Bar, Progress, Silent
 from asrkit.recipe import Recipe
-from asrkit.run import Run, build_updater, find_or_name_run, fix_schedule, open_run, with_fitting_rows
+from asrkit.run import Run, build_updater, find_or_name_run, fix_schedule, open_run, validate_run, with_fitting_rows
 from asrkit.update import Update, Updater, learning_rate
-from asrkit.validate import validate
 
 LOG_STEPS = 10  # steps averaged into one line of metrics.jsonl
 KEPT_CHECKPOINTS = 2  # the last ones, beside the best
@@ -71,17 +72,40 @@ def train(
         AsrkitError: no data, a data set that does not match, no utterance that CTC can align, too many updates that
             are not finite, a sample that cannot be read, or a checkpoint that cannot be written.
     """
-    began = time.monotonic()
     target = choose_device(device)
-    folder = find_or_name_run(recipe, run=run, exp_dir=Path(exp_dir), resume=resume)
-    training = open_run(recipe, folder, data=data, data_dir=Path(data_dir), progress=progress)
-    updater = build_updater(training, target)
+    with one_core_here(target):
+        return _train(
+            recipe,
+            data=data,
+            data_dir=Path(data_dir),
+            folder=find_or_name_run(recipe, run=run, exp_dir=Path(exp_dir), resume=resume),
+            minutes=minutes,
+            device=target,
+            open_metrics=lambda folder: Metrics(folder, wandb=wandb, tensorboard=tensorboard),
+            progress=progress,
+        )
+
+
+def _train(
+    recipe: Recipe,
+    *,
+    data: str | None,
+    data_dir: Path,
+    folder: Path,
+    minutes: float | None,
+    device: torch.device,
+    open_metrics: Callable[[Path], Metrics],
+    progress: Progress,
+) -> Path:
+    began = time.monotonic()
+    training = open_run(recipe, folder, data=data, data_dir=data_dir, device=device, progress=progress)
+    updater = build_updater(training, device)
     training = with_fitting_rows(training, updater, progress)
     if "schedule" not in training.record:
         training = fix_schedule(training, updater, minutes=minutes, began=began, progress=progress)
     training = replace(training, plan=replace(training.plan, short_first=training.record["schedule"]["short_first"]))
     position = _restore(training, updater)
-    metrics = Metrics(folder, wandb=wandb, tensorboard=tensorboard)
+    metrics = open_metrics(folder)
     metrics.forget_after(position.step)
     try:
         if not (folder / "train.json").exists():
@@ -93,7 +117,7 @@ def train(
 
 
 def _loop(run: Run, updater: Updater, position: Position, metrics: Metrics, progress: Progress) -> Position:
-    """Epochs of updates, each followed by a validation and a checkpoint, until the schedule, patience or a signal ends."""
+    """Epochs of updates, each with a validation and a checkpoint, until the schedule, patience or a signal ends."""
     workers = loader_workers(updater.device, run.settings.workers)
     with progress.bar("training", run.steps, "step") as bar, _stop_signals() as stop:
         bar.advance(position.step)
@@ -147,7 +171,7 @@ def _count_bad(run: Run, position: Position, update: Update, progress: Progress)
     progress.warn(f"step {position.step - 1} changed nothing: {found}; utterances {named}")
     if position.bad_steps > run.settings.max_bad_steps:
         raise AsrkitError(
-            f"{position.bad_steps} updates were not finite, more than train.max_bad_steps ({run.settings.max_bad_steps}); "
+            f"{position.bad_steps} updates were not finite, train.max_bad_steps allows {run.settings.max_bad_steps}; "
             f"look at {named}, lower train.lr ({run.settings.lr:g}) or train.grad_clip ({run.settings.grad_clip:g})"
         )
     return position
@@ -155,7 +179,7 @@ def _count_bad(run: Run, position: Position, update: Update, progress: Progress)
 
 def _validate(run: Run, updater: Updater, position: Position, metrics: Metrics, progress: Progress) -> Position:
     """Greedy WER and CER on dev decide which checkpoint is the best."""
-    found = validate(updater.model, updater.features, run.tokenizer, run.dev, run.dev_batches, updater.device)
+    found = validate_run(run, updater)
     better = found.score < position.best_score
     metrics.write("dev", position.step, position.epoch, wer=found.wer, cer=found.cer, best=better)
     mark = "  best so far" if better else ""

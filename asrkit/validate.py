@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 
-from asrkit.batches import Rows, load
+from asrkit.batches import Rows, read_batch
+from asrkit.device import one_core_threads
 from asrkit.features import LogMel
 from asrkit.model import DeepSpeech2
 from asrkit.report import error_rate
@@ -29,21 +31,32 @@ class Validation:
 
 
 def validate(
-    model: DeepSpeech2, features: LogMel, tokenizer: Tokenizer, index: JoinedIndex, batches: Sequence[Rows], device: torch.device
+    model: DeepSpeech2,
+    features: LogMel,
+    tokenizer: Tokenizer,
+    index: JoinedIndex,
+    batches: Sequence[Rows],
+    *,
+    device: torch.device,
+    threads: int = 1,
 ) -> Validation:
-    """Greedy decoding of these batches of the index.
+    """Greedy decoding of these batches of the index, several at a time in `threads` on a CPU.
 
     Raises:
         AsrkitError: a sample cannot be read.
     """
     model.eval()
-    pairs: list[tuple[str, str]] = []
-    with torch.inference_mode():
-        for batch in load(index, batches):
+
+    def decode(rows: Rows) -> list[tuple[str, str]]:
+        batch = read_batch(index, rows)
+        with torch.inference_mode():
             log_mel, frames = features(batch.waveforms.to(device), batch.lengths.to(device))
             log_probs, lengths = model(log_mel, frames)  # (B, T', V), (B,)
-            for row, each, length in zip(batch.rows, log_probs.cpu().numpy(), lengths.tolist(), strict=True):
-                pairs.append((str(index.record(int(row))["text"]), greedy(each[:length], tokenizer).text))
+        texts = [str(index.record(row)["text"]) for row in rows.tolist()]
+        each = zip(texts, log_probs.cpu().numpy(), lengths.tolist(), strict=True)
+        return [(text, greedy(frames[:length], tokenizer).text) for text, frames, length in each]
+
+    run = one_core_threads(threads).map if threads > 1 else map
+    pairs = list(chain.from_iterable(run(decode, batches)))
     words = error_rate([(reference.split(), hypothesis.split()) for reference, hypothesis in pairs])
-    characters = error_rate(pairs)
-    return Validation(wer=words.rate, cer=characters.rate, example=pairs[len(pairs) // 2])
+    return Validation(wer=words.rate, cer=error_rate(pairs).rate, example=pairs[len(pairs) // 2])

@@ -20,7 +20,9 @@ KOREAN = CharacterTokenizer(" 가나다")
 UNIGRAMS = ("-1.5\t<unk>", "-99\t<s>\t-0.4", "-0.9\t</s>", "-0.6\tcat\t-0.2", "-0.8\tsat")
 
 
-def arpa(unigrams: Sequence[str] = UNIGRAMS, bigrams: Sequence[str] = ("-0.3\t<s> cat",), count: int | None = None) -> str:
+def arpa(
+    unigrams: Sequence[str] = UNIGRAMS, bigrams: Sequence[str] = ("-0.3\t<s> cat",), count: int | None = None
+) -> str:
     return "\n".join(
         [
             "\\data\\",
@@ -105,7 +107,10 @@ def test_words_are_utf8_whatever_the_locale(tmp_path: Path, monkeypatch: pytest.
         (gzip.compress(arpa().encode())[:60], r"lm is a damaged or truncated gzip file"),
         (gzip.compress(arpa().encode())[:12] + b"\xff" * 30, r"lm is a damaged or truncated gzip file"),
         (b"BZh91AY&SY", r"lm is packed with bzip2; unpack it first"),
-        ("\\data\\\nngram 1=1\n\n\\1-grams:\n-1\ta\n\n\\end\\\n", r"lm is a unigram model; KenLM wants at least bigrams"),
+        (
+            "\\data\\\nngram 1=1\n\n\\1-grams:\n-1\ta\n\n\\end\\\n",
+            r"lm is a unigram model; KenLM wants at least bigrams",
+        ),
     ],
 )
 def test_words_of_what_is_no_arpa(tmp_path: Path, content: str | bytes, message: str) -> None:
@@ -148,7 +153,9 @@ def test_case_of_file_and_tokenizer_is_reconciled(tmp_path: Path, tokenizer, wor
 
 def test_mixed_case_is_refused_where_the_tokenizer_has_one_case(tmp_path: Path) -> None:
     path = write(tmp_path / "lm.arpa", arpa([*UNIGRAMS, "-1\tCat", "-1\tSAT"]))
-    with pytest.raises(AsrkitError, match=r"words in upper and in lower case, and .* lower case; wanted an n-gram made from"):
+    with pytest.raises(
+        AsrkitError, match=r"words in upper and in lower case, and .* lower case; wanted an n-gram made from"
+    ):
         NGram.open(path, LOWER)
     spoken = write(tmp_path / "cab.arpa", arpa([*UNIGRAMS, "-1\tCab", "-1\tcab"]))
     assert NGram.open(spoken, MIXED).spelled == ("Cab", "cab")
@@ -170,7 +177,9 @@ def test_case_of_words(words: list[str], case: str) -> None:
 
 
 def test_ngram_of_another_script_is_refused(lm: Path) -> None:
-    with pytest.raises(AsrkitError, match=r"can spell none of the 2 words of .*lm\.arpa \(such as 'cat', 'sat'\); .*'가'"):
+    with pytest.raises(
+        AsrkitError, match=r"can spell none of the 2 words of .*lm\.arpa \(such as 'cat', 'sat'\); .*'가'"
+    ):
         NGram.open(lm, KOREAN)
 
 
@@ -195,7 +204,9 @@ def test_broken_higher_orders_are_refused_in_one_line(tmp_path: Path) -> None:
 
 def test_binary_wants_its_word_list(tmp_path: Path) -> None:
     binary = write(tmp_path / "lm.bin", ngram.KENLM_MAGIC + b" format version 5\n\0" + bytes(100))
-    with pytest.raises(AsrkitError, match=r"lm\.bin is a KenLM binary, .* one a line into .*lm\.bin\.words, or give the \.arpa"):
+    with pytest.raises(
+        AsrkitError, match=r"lm\.bin is a KenLM binary, .* one a line into .*lm\.bin\.words, or give the \.arpa"
+    ):
         NGram.open(binary, LOWER)
     write(tmp_path / "lm.bin.words", "cat\nsat\n".encode("utf-16"))
     with pytest.raises(AsrkitError, match=r"lm\.bin\.words is not UTF-8"):
@@ -204,7 +215,9 @@ def test_binary_wants_its_word_list(tmp_path: Path) -> None:
     with pytest.raises(AsrkitError, match=r"lm\.bin\.words is no word list"):
         NGram.open(binary, LOWER)
     write(tmp_path / "lm.bin.words", "\ufeff<s>\r\ncat\r\nsat\r\n\r\n")
-    with pytest.raises(AsrkitError, match=r"^KenLM cannot read .*lm\.bin: "):  # the word list is taken; this binary is none
+    with pytest.raises(
+        AsrkitError, match=r"^KenLM cannot read .*lm\.bin: "
+    ):  # the word list is taken; this binary is none
         NGram.open(binary, LOWER)
 
 

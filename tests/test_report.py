@@ -109,7 +109,7 @@ def test_without_a_reference_word_there_is_no_rate() -> None:
 
 
 def test_alignment_shows_what_was_heard_for_what() -> None:
-    assert align("the cat sat".split(), "the bat sat on".split()) == [
+    assert align(["the", "cat", "sat"], ["the", "bat", "sat", "on"]) == [
         Step("the", "the"),
         Step("cat", "bat"),
         Step("sat", "sat"),
@@ -126,7 +126,7 @@ def test_error_rate_takes_words_or_characters() -> None:
 words = st.lists(st.sampled_from(["a", "b", "ab", "나", "'"]), max_size=8).map(" ".join)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(words.filter(bool), words), min_size=1, max_size=6))
 def test_totals_equal_jiwers(pairs: list[tuple[str, str]]) -> None:
     references, hypotheses = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
@@ -149,14 +149,14 @@ def test_alignment_holds_both_texts(reference: str, hypothesis: str) -> None:
 def test_confidence_interval_is_the_same_each_time_and_holds_the_rate() -> None:
     counts = [Counts(10, 0, 0, errors) for errors in [1, 2, 3, 0, 4] * 20]
     low, high = bootstrap_ci95(counts) or (0, 0)
-    assert bootstrap_ci95(counts) == (low, high)
+    assert bootstrap_ci95(counts) == [low, high]
     # 100 utterances of 10 words: rate 0.2, standard error sqrt(2 / 100) / 10 = 0.0141, so about 0.2 -+ 0.028
     assert low == pytest.approx(0.172, abs=0.004)
     assert high == pytest.approx(0.228, abs=0.004)
 
 
 def test_confidence_interval_of_equal_utterances_is_a_point() -> None:
-    assert bootstrap_ci95([Counts(4, 0, 1, 0)] * 9) == (0.25, 0.25)
+    assert bootstrap_ci95([Counts(4, 0, 1, 0)] * 9) == [0.25, 0.25]
 
 
 def test_evidence_counts_errors_and_groups() -> None:
@@ -174,11 +174,13 @@ def test_group_that_all_share_is_not_listed() -> None:
 
 
 def test_files_of_a_report(tmp_path: Path) -> None:
-    scored = result("a b", "a c", "u1", groups={"speaker": "ann"}, scores={"logp": -1.5, "lm_score": None, "score": -1.5})
+    scored = result(
+        "a b", "a c", "u1", groups={"speaker": "ann"}, scores={"logp": -1.5, "lm_score": None, "score": -1.5}
+    )
     made = write_report(tmp_path / "decode" / "test-greedy", conditions(), [scored])
     folder = tmp_path / "decode" / "test-greedy"
     assert sorted(path.name for path in folder.iterdir()) == ["hypotheses.jsonl", "report.html", "report.json"]
-    assert json.loads((folder / "report.json").read_text(encoding="utf-8")) == json.loads(json.dumps(made))
+    assert json.loads((folder / "report.json").read_text(encoding="utf-8")) == made
     assert json.loads((folder / "hypotheses.jsonl").read_text(encoding="utf-8")) == {
         "key": "u1",
         "reference": "a b",
@@ -226,7 +228,10 @@ class Page(HTMLParser):
 
 def test_page_is_self_contained_and_escaped(tmp_path: Path) -> None:
     nasty = "<script>alert(1)</script> & \"x'"
-    results = [result(nasty, "<img src=x>", nasty, groups={"speaker": nasty}), result("a", "a", groups={"speaker": "b"})]
+    results = [
+        result(nasty, "<img src=x>", nasty, groups={"speaker": nasty}),
+        result("a", "a", groups={"speaker": "b"}),
+    ]
     write_report(tmp_path, conditions(run=nasty, lm=nasty, beam=5, alpha=0.5, beta=1.0, engine="pyctcdecode"), results)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     page = Page()

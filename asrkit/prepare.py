@@ -1,0 +1,272 @@
+"""VERB a recipe's corpus, or a manifest, in; a data set out: shards, tokenizer, index, and counts in prepare.json.
+
+data/<name>/ holds
+
+- source.json, written first: the recipe, and where the corpus is (`corpus_dir`, `manifest`, or neither: downloaded);
+- download/: what was fetched; plan/: working files, needed again by `text_only` alone;
+- <split>/: shards and index (see shards.py); tokenizer/ (see tokenizer.py);
+- prepare.json, written last, which makes the data set whole:
+    schema          1
+    recipe, language, source
+    settings        audio, filters, tokenizer and alphabet as they were resolved
+    splits          {"train": [names], "dev": [names], "test": [names]}
+    dev_from_train  "speaker" or "key" where dev was taken from train by the hash of these, else null
+    counts          for each split: role, in_corpus, utterances (used), hours, speakers, left_out (a count for each
+                    reason), examples (up to five {key, detail} of each reason), characters_outside (the alphabet, with
+                    counts), text_in_train (how many utterances of dev and test have a text that is in train),
+                    fingerprint (of the split's index)
+    normalizer      fingerprint of the text rules
+    tokenizer       kind, labels (how many) and fingerprint
+    fingerprint     of all the splits' indexes
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from asrkit import indexing, packing
+from asrkit.atomic import PART, storing_in, write_whole
+from asrkit.audio import SAMPLE_RATE_HZ
+from asrkit.corpus import read_manifest
+from asrkit.download import fetch_archives
+from asrkit.errors import AsrkitError
+from asrkit.plan import (
+    Plan,
+    corpus_splits,
+    corpus_utterances,
+    load_plan,
+    manifest_splits,
+    manifest_utterances,
+    write_plan,
+)
+from asrkit.progress import Progress, Silent
+from asrkit.recipe import Recipe
+
+SCHEMA = 1  # of source.json and prepare.json
+
+
+def prepare(
+    recipe: Recipe,
+    *,
+    data_dir: str | Path = "data",
+    name: str | None = None,
+    corpus_dir: str | Path | None = None,
+    manifest: str | Path | None = None,
+    splits: Sequence[str] | None = None,
+    workers: int | None = None,
+    text_only: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Makes data_dir/name and gives what its prepare.json says.
+
+    The corpus is what the recipe downloads, or lies in `corpus_dir`, or is listed in `manifest`. `splits` takes some of
+    the declared splits only. `text_only` writes tokenizer and index anew and leaves the shards alone.
+    Killed and started again, it goes on where it was and ends with the same files.
+
+    Raises:
+        AsrkitError: a corpus or folder that cannot serve, or too much that had to be left out.
+    """
+    progress = progress or Silent()
+    name = name or (Path(manifest).stem if manifest else recipe.name)
+    if name != Path(name).name or name.startswith("."):
+        raise AsrkitError(f"--name {name!r} cannot name a folder in {data_dir}; wanted a plain word")
+    folder = Path(data_dir) / name
+    source = _source(recipe, corpus_dir, manifest)
+    with storing_in(folder), _only_one(folder):
+        _remove_partial(folder)
+        if text_only:
+            source = _same_recipe(folder, recipe)
+            plan = load_plan(folder / "plan")
+        else:
+            _claim(folder, source)
+            plan = _plan(recipe, folder, source, splits, progress)
+            _write_shards(recipe, folder, plan, workers or _cores(), progress)
+        return _write_index(recipe, folder, plan, source, progress)
+
+
+def _source(recipe: Recipe, corpus_dir: str | Path | None, manifest: str | Path | None) -> dict[str, Any]:
+    """What source.json says."""
+    if corpus_dir and manifest:
+        raise AsrkitError("both --corpus-dir and --manifest are given; wanted one of them")
+    if corpus_dir and not Path(corpus_dir).is_dir():
+        raise AsrkitError(f"--corpus-dir {corpus_dir} is not a folder; wanted the unpacked corpus")
+    return {
+        "schema": SCHEMA,
+        "recipe": recipe.name,
+        "corpus_dir": os.path.abspath(corpus_dir) if corpus_dir else None,
+        "manifest": os.path.abspath(manifest) if manifest else None,
+    }
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Holds the folder, so that no second prepare works in it; the system lets go of it when this one is killed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AsrkitError(f"another prepare is at work in {folder}; wait for it to end") from error
+        yield
+
+
+def _remove_partial(folder: Path) -> None:
+    """Deletes what a killed prepare left half-written; downloads stay, they are taken up again."""
+    for path in [*folder.glob(f".*{PART}"), *folder.glob(f"*/.*{PART}"), *folder.glob("tokenizer/*.tmp")]:
+        if path.parent.name != "download":
+            path.unlink(missing_ok=True)
+
+
+def _claim(folder: Path, source: dict[str, Any]) -> None:
+    """Notes the source in a new folder; refuses one that was made from another source, or holds something else."""
+    path = folder / "source.json"
+    if not path.exists():
+        strange = sorted(item.name for item in folder.iterdir() if not item.name.startswith("."))
+        if strange:
+            raise AsrkitError(
+                f"{folder} holds {strange[0]!r} and no source.json: it is no data set; choose another --name"
+            )
+        write_whole(path, (json.dumps(source, indent=1) + "\n").encode("utf-8"))
+        return
+    made_from = _read_json(path)
+    if made_from != source:
+        raise AsrkitError(
+            f"{folder} was made from {_describe(made_from)}; this is {_describe(source)}: choose another --name"
+        )
+
+
+def _same_recipe(folder: Path, recipe: Recipe) -> dict[str, Any]:
+    """The source of a folder whose text is to be done again."""
+    path = folder / "source.json"
+    if not path.exists():
+        raise AsrkitError(f"{folder} is not prepared; run asrkit prepare {recipe.name} without --text-only first")
+    source = _read_json(path)
+    if source.get("recipe") != recipe.name:
+        raise AsrkitError(f"{folder} was made with recipe {source.get('recipe')!r}; this is {recipe.name!r}")
+    return source
+
+
+def _describe(source: dict[str, Any]) -> str:
+    where = source.get("corpus_dir") or source.get("manifest") or "its downloads"
+    return f"recipe {source.get('recipe')!r} and {where}"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise AsrkitError(f"{path} is damaged; delete {path.parent} and prepare anew") from error
+    return value if isinstance(value, dict) else {}
+
+
+def _plan(
+    recipe: Recipe, folder: Path, source: dict[str, Any], chosen: Sequence[str] | None, progress: Progress
+) -> Plan:
+    """Reads the corpus, after fetching it where it has to be, into the plan of each split."""
+    if source["manifest"]:
+        path = Path(source["manifest"])
+        splits = manifest_splits(chosen)
+        utterances = manifest_utterances(path, read_manifest(path), chosen)
+        origin = str(path)
+    else:
+        splits = corpus_splits(recipe.splits, chosen)
+        names = [name for names in splits.values() for name in names]
+        if source["corpus_dir"]:
+            root = Path(source["corpus_dir"])
+        elif recipe.archives:
+            root = fetch_archives(recipe, folder / "download", names, progress)
+        else:
+            raise AsrkitError(f"recipe {recipe.name!r} has nothing to download; give --corpus-dir or --manifest")
+        utterances = corpus_utterances(recipe.read_corpus, root, splits)
+        origin = str(root)
+    return write_plan(
+        folder / "plan",
+        utterances,
+        splits=splits,
+        origin=origin,
+        normalize=recipe.normalize,
+        shard_utterances=recipe.audio.shard_utterances,
+        progress=progress,
+    )
+
+
+def _write_shards(recipe: Recipe, folder: Path, plan: Plan, workers: int, progress: Progress) -> None:
+    """Makes the shards that are not there yet."""
+    packing.remove_unplanned(plan, folder)
+    tasks, stale = packing.unfinished(plan, folder / "plan", folder, recipe.audio.codec)
+    total = sum(plan.shards(split) for split, _ in plan.roles())
+    if stale:
+        progress.say(f"{stale} of {total} shards are from another state of the corpus or audio settings: made anew")
+    if tasks:
+        (folder / "prepare.json").unlink(missing_ok=True)
+        packing.pack(tasks, workers=workers, progress=progress)
+    else:
+        progress.say(f"all {total} shards are finished")
+
+
+def _write_index(
+    recipe: Recipe, folder: Path, plan: Plan, source: dict[str, Any], progress: Progress
+) -> dict[str, Any]:
+    """Counts, shows, and, where enough remains, writes everything that depends on text, prepare.json last."""
+    counts = indexing.count(folder, plan, recipe, progress)
+    _show(folder.name, counts, progress)
+    indexing.refuse_thinned(counts, recipe.filters)
+    with ExitStack() as stack:
+        new = indexing.write_index(folder, plan, recipe, counts, stack, progress)
+        settings = {part: asdict(recipe.sections()[part]) for part in ("audio", "filters", "tokenizer")}
+        meta = {
+            "schema": SCHEMA,
+            "recipe": recipe.name,
+            "language": recipe.language,
+            "source": source,
+            "settings": settings | {"alphabet": recipe.alphabet},
+            "splits": plan.splits,
+            "dev_from_train": plan.dev_from_train,
+            "counts": {split: one.to_json() for split, one in counts.items()},
+            "normalizer": recipe.text_fingerprint(),
+            "tokenizer": {
+                "kind": new.tokenizer.kind,
+                "labels": len(new.tokenizer.labels),
+                "fingerprint": new.tokenizer.fingerprint(),
+            },
+            "fingerprint": new.fingerprint,
+        }
+        (folder / "prepare.json").unlink(missing_ok=True)
+        new.publish()
+    write_whole(folder / "prepare.json", (json.dumps(meta, ensure_ascii=False, indent=1) + "\n").encode("utf-8"))
+    return meta
+
+
+def _show(name: str, counts: dict[str, indexing.SplitCounts], progress: Progress) -> None:
+    """The counts, for people."""
+    reasons = [reason for reason in indexing.REASONS if any(one.left_out[reason] for one in counts.values())]
+    rows = []
+    for split, one in counts.items():
+        hours = one.samples / SAMPLE_RATE_HZ / 3600
+        rows.append(
+            [split, one.utterances, f"{hours:.2f}", one.speakers, *(one.left_out[reason] for reason in reasons)]
+        )
+    progress.table(f"data {name}", ["split", "utterances", "hours", "speakers", *reasons], rows)
+    for split, one in counts.items():
+        for reason, examples in one.examples.items():
+            for example in examples[:3]:
+                progress.say(f"{split}, {reason}: {example['key']}: {example['detail']}")
+        if one.characters_outside:
+            listed = ", ".join(f"{character!r} {n}" for character, n in one.characters_outside.most_common(20))
+            fate = "left out with their utterances" if one.role == "train" else "kept, and counted as errors"
+            progress.warn(f"{split}: characters outside the alphabet, {fate}: {listed}")
+        if one.text_in_train is not None:
+            share = one.text_in_train / max(one.utterances, 1)
+            found = f"{one.text_in_train} of {one.utterances} utterances ({share:.1%})"
+            said = f"{split}: {found} have a text that is in train"
+            (progress.warn if one.text_in_train else progress.say)(said)
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

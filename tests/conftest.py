@@ -1,0 +1,28 @@
+"""What all tests share: one thread for each process, and the recordings beside the repository where they are at hand."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before anything imports numpy or torch: tests run in parallel, and their sums must not depend on the machine.
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever uses the fixture `shared` bears its marker."""
+    for item in items:
+        if "shared" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.shared)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of recordings, texts and reference results: ASRKIT_SHARED, or ../shared beside the repository."""
+    folder = Path(os.environ.get("ASRKIT_SHARED") or REPOSITORY.parent / "shared").resolve()
+    if not folder.is_dir():
+        pytest.skip("no recordings here; ASRKIT_SHARED may say where they are")
+    return folder

@@ -1,0 +1,134 @@
+"""The plan of batches, what CTC can align, and padded batches."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tones import make_tones
+
+from asrkit.batches import EpochPlan, eval_batches, fitting_rows, load, padding_share, plan_epoch, read_batch
+from asrkit.errors import AsrkitError
+from asrkit.settings import AugmentSettings
+from asrkit.shards import INDEX_DTYPE, Index, JoinedIndex
+
+
+def index_of(seconds, shards=None, frames=None):
+    """Only the numbers of an index: what plans are made from."""
+    rows = np.zeros(len(seconds), INDEX_DTYPE)
+    rows["samples"] = np.round(np.array(seconds) * 16_000)
+    rows["shard"] = shards if shards is not None else 0
+    rows["frames"] = frames if frames is not None else 0
+    return _Numbers(rows)
+
+
+class _Numbers:
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+
+@given(
+    seconds=st.lists(st.floats(0.1, 30), min_size=1, max_size=200),
+    seed=st.integers(0, 5),
+    epoch=st.integers(0, 3),
+    window=st.integers(0, 3),
+    short_first=st.booleans(),
+)
+def test_every_utterance_is_in_one_batch_and_batches_keep_to_the_budget(seconds, seed, epoch, window, short_first):
+    index = index_of(seconds, shards=np.arange(len(seconds)) // 20)
+    plan = EpochPlan(seed=seed, batch_seconds=40, window_shards=window, short_first=short_first)
+    batches = plan_epoch(index, plan, epoch)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(len(seconds)))
+    for rows in batches:
+        assert len(rows) == 1 or index.rows["samples"][rows].max() * len(rows) <= 40 * 16_000
+    again = plan_epoch(index, plan, epoch)
+    assert [rows.tolist() for rows in batches] == [rows.tolist() for rows in again]
+
+
+def test_epochs_differ_seeds_differ_and_sortagrad_goes_from_short_to_long():
+    index = index_of(np.random.default_rng(0).uniform(1, 20, 300))
+    plan = EpochPlan(seed=1, batch_seconds=60, short_first=True)
+    first, second, third = (plan_epoch(index, plan, epoch) for epoch in range(3))
+    longest = [index.rows["samples"][rows].max() for rows in first]
+    assert longest == sorted(longest)
+    assert [rows.tolist() for rows in second] != [rows.tolist() for rows in third]
+    assert padding_share(index, second) < 0.1
+
+
+def test_a_window_of_shards_is_used_up_before_the_next():
+    index = index_of(np.full(60, 1.0), shards=np.arange(60) // 10)
+    batches = plan_epoch(index, EpochPlan(seed=0, batch_seconds=5, window_shards=2), 0)
+    thirds = [set(index.rows["shard"][np.concatenate(batches[start : start + 4])].tolist()) for start in (0, 4, 8)]
+    assert [len(shards) for shards in thirds] == [2, 2, 2]
+    assert set.union(*thirds) == set(range(6))
+
+
+def test_only_chosen_rows_take_part():
+    index = index_of(np.full(10, 1.0))
+    batches = plan_epoch(index, EpochPlan(seed=0, batch_seconds=3, rows=np.array([1, 4, 7, 8])), 0)
+    assert sorted(np.concatenate(batches).tolist()) == [1, 4, 7, 8]
+
+
+def test_evaluation_takes_the_longest_first():
+    batches = eval_batches(index_of([1, 5, 2, 4]), batch_seconds=8)
+    assert [rows.tolist() for rows in batches] == [[1], [3, 2], [0]]
+
+
+def test_what_ctc_cannot_align_at_the_fastest_speed_is_left_out():
+    # One frame each 1000 samples: 16,000 samples are 16 frames at speed 1, 14 at 1.1 (16000 / 1.1 = 14545).
+    index = index_of([1.0, 1.0, 1.0], frames=[14, 15, 16])
+    for fastest, fitting in ((1.0, [0, 1]), (1.1, [0])):
+        rows, unfit = fitting_rows(index, lambda samples: samples // 1000, fastest)
+        assert rows.tolist() == fitting
+        assert unfit.tolist() == [row for row in range(3) if row not in fitting]
+
+
+@pytest.fixture(scope="module")
+def tones(tmp_path_factory):
+    folder = make_tones(tmp_path_factory.mktemp("data"))
+    return JoinedIndex([Index.open(folder / "train")])
+
+
+def test_a_batch_is_padded_with_zeros_and_counts_what_is_not(tones):
+    rows = np.array([3, 0, 20])
+    batch = read_batch(tones, rows)
+    for place, row in enumerate(rows):
+        sound = tones.audio(int(row))
+        assert batch.lengths[place] == len(sound)
+        assert torch.equal(batch.waveforms[place, : len(sound)], torch.from_numpy(sound))
+        assert not batch.waveforms[place, len(sound) :].any()
+        assert batch.tokens[place, : batch.token_lengths[place]].tolist() == tones.tokens(int(row)).tolist()
+
+
+def test_parts_of_a_batch_hold_each_utterance_once_without_needless_padding(tones):
+    batch = read_batch(tones, np.arange(7), augmentation=AugmentSettings())
+    parts = batch.parts(3)
+    assert sorted(np.concatenate([part.rows for part in parts]).tolist()) == list(range(7))
+    assert all(part.waveforms.shape[1] == part.lengths.max() for part in parts)
+    assert len(batch.parts(20)) == 7
+
+
+def test_augmentation_depends_on_seed_epoch_and_utterance_not_on_batch_or_worker(tones):
+    settings = AugmentSettings()
+    batches = [np.array([5, 6]), np.array([7, 1, 2])]
+    alone = read_batch(tones, np.array([1]), augmentation=settings, seed=3, epoch=2)
+    for workers in (0, 2):
+        _, second = load(tones, batches, augmentation=settings, seed=3, epoch=2, workers=workers)
+        assert torch.equal(second.waveforms[1, : alone.lengths[0]], alone.waveforms[0])
+        assert torch.equal(second.masks[1], alone.masks[0])
+    speeds = {int(read_batch(tones, np.array([1]), augmentation=settings, seed=3, epoch=e).lengths) for e in range(9)}
+    assert len(speeds) == 3  # 0.9, 1.0 and 1.1 all come
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_shard_ends_in_one_line_that_names_it(tmp_path, workers):
+    folder = make_tones(tmp_path)
+    index = JoinedIndex([Index.open(folder / "train")])
+    shard = folder / "train" / "shard-000000.tar"
+    shard.write_bytes(shard.read_bytes()[:3000])
+    with pytest.raises(AsrkitError, match=r"shard-000000\.tar is cut off or damaged at 'train-\d+'") as caught:
+        list(load(index, [np.arange(10)], workers=workers))
+    assert "\n" not in str(caught.value)

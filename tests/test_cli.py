@@ -1,0 +1,258 @@
+import errno
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from asrkit import cli
+from asrkit.errors import AsrkitError
+from asrkit.terminal import Terminal
+
+COMMANDS = ("prepare", "train", "decode", "transcribe", "recipes", "recipe", "demo")
+VERBS = ("prepare", "train", "decode", "transcribe", "demo")
+Asrkit = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def asrkit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Asrkit:
+    """Runs a command line in this process: exit code, standard output, standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["asrkit", *arguments])
+        code = cli._run(cli.app)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], dict[str, Any]]]:
+    """Verbs that note how they were called and do nothing."""
+    noted: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+
+    def stand_in(verb: str) -> Callable[..., list[Any]]:
+        def call(*args: Any, progress: Terminal, **kwargs: Any) -> list[Any]:
+            noted.append((verb, args, kwargs))
+            return []
+
+        return call
+
+    for verb in VERBS:
+        monkeypatch.setitem(sys.modules, f"asrkit.{verb}", SimpleNamespace(**{verb: stand_in(verb)}))
+    return noted
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def decode(*args: Any, **kwargs: Any) -> None:
+        raise error
+
+    monkeypatch.setitem(sys.modules, "asrkit.decode", SimpleNamespace(decode=decode))
+
+
+def examples(help_text: str) -> list[str]:
+    _, _, rest = help_text.partition("Examples:\n")
+    block = re.split(r"\n\s*\n", rest)[0]
+    return [re.split(r"\s{3,}", line.strip())[0] for line in block.splitlines()]
+
+
+def test_the_bare_command_explains_itself(asrkit: Asrkit) -> None:
+    code, out, err = asrkit()
+    assert (code, err) == (0, "")
+    assert all(re.search(rf"^  {command} ", out, re.M) for command in COMMANDS)
+    assert asrkit("--help")[1] == out
+    assert "..." not in out.partition("Commands:")[2]  # no summary is cut off
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_has_examples_that_parse(command: str, asrkit: Asrkit, calls: list[Any]) -> None:
+    code, out, _ = asrkit(command, "--help")
+    lines = examples(out)
+    assert code == 0 and lines
+    for line in lines:
+        words = shlex.split(line.partition(">")[0])
+        assert words[:2] == ["asrkit", command]
+        assert asrkit(*words[1:])[0] == 0, line
+    assert [call[0] for call in calls] == ([command] * len(lines) if command in VERBS else [])
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = """
+import sys
+from asrkit.cli import main
+sys.argv = ["asrkit", "--help"]
+try:
+    main()
+except SystemExit as leaving:
+    heavy = {"torch", "torchaudio", "numpy", "soundfile", "rich.progress", "sentencepiece"} & set(sys.modules)
+    print(leaving.code, sorted(heavy - {"rich.progress"}), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == "0 []\n"
+    assert "Usage: asrkit" in done.stdout
+
+
+def test_version_and_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "asrkit", "--version"], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"asrkit \d+\.\d+\.\d+\n", done.stdout)
+
+
+def test_options_reach_the_verb(asrkit: Asrkit, calls: list[Any]) -> None:
+    asrkit(
+        "train", "librispeech", "--data", "english", "model.layers=3", "--minutes", "30", "train.lr=2e-4", "--resume"
+    )
+    _, (recipe,), options = calls.pop()
+    assert (recipe.name, recipe.model.layers, recipe.train.lr) == ("librispeech", 3, 2e-4)
+    assert options == {
+        "data": "english",
+        "data_dir": Path("data"),
+        "exp_dir": Path("exp"),
+        "run": None,
+        "minutes": 30.0,
+        "resume": True,
+        "device": "auto",
+        "wandb": None,
+        "tensorboard": False,
+    }
+    asrkit("decode", "--split", "test-clean,dev-clean", "--lm", "4gram.arpa", "--beam", "50", "--alpha", "0.5")
+    _, args, options = calls.pop()
+    assert args == (None,)
+    assert (options["splits"], options["lm"]) == (["test-clean", "dev-clean"], Path("4gram.arpa"))
+    assert (options["beam"], options["alpha"], options["beta"], options["n_best"]) == (50, 0.5, None, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "line"),
+    [
+        (["decod"], 2, "asrkit: No such command 'decod'. Did you mean 'decode'"),
+        (["decode", "--splits", "x"], 2, "asrkit: No such option: --splits"),
+        (["decode", "--beam", "0"], 2, "asrkit: Invalid value for '--beam'"),
+        (["train"], 2, "asrkit: Missing argument 'RECIPE'"),
+        (["recipe", "librispeach"], 1, "asrkit: no recipe 'librispeach'; did you mean 'librispeech'?"),
+        (["recipe", "librispeech", "train.lrr=1"], 1, "asrkit: no setting 'train.lrr'; did you mean 'train.lr'?"),
+        (["recipe", "librispeech", "train.lr=fast"], 1, "asrkit: train.lr is 'fast'; wanted a number"),
+        (["recipe", "librispeech", "model=deepspeach2"], 1, "asrkit: no model named 'deepspeach2'; did you mean"),
+        (["recipe", "librispeech", "fast"], 1, "asrkit: 'fast' is not a setting; wanted section.key=value"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(arguments: Sequence[str], code: int, line: str, asrkit: Asrkit) -> None:
+    found, out, err = asrkit(*arguments)
+    assert (found, out) == (code, "")
+    assert err.startswith(line) and err.count("\n") == 1
+
+
+def test_usage_errors_say_where_help_is(asrkit: Asrkit) -> None:
+    assert asrkit("decode", "--splits", "x")[2].endswith("(see: asrkit decode --help)\n")
+
+
+def test_an_error_of_many_lines_becomes_one(asrkit: Asrkit, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, AsrkitError("bad\x1b[2J name\nand more"))
+    assert asrkit("decode") == (1, "", "asrkit: bad [2J name and more\n")
+
+
+def test_a_full_disk_is_no_bug_but_a_bug_is(asrkit: Asrkit, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, OSError(errno.ENOSPC, "x", "exp/run/best"))
+    assert asrkit("decode") == (1, "", "asrkit: No space left on device: exp/run/best\n")
+    failing(monkeypatch, FileNotFoundError(errno.ENOENT, "x", "y"))
+    with pytest.raises(FileNotFoundError):
+        asrkit("decode")
+
+
+def test_recipe_shows_what_can_be_typed_back(asrkit: Asrkit) -> None:
+    code, out, _ = asrkit("recipe", "librispeech", "train.lr=2e-4", "augment.speeds=1.0,1.2", "model=residual")
+    settings = [line for line in out.splitlines() if re.match(r"\w+\.\w+=", line)]
+    assert code == 0
+    assert {"train.lr=0.0002", "augment.speeds=1.0,1.2", "model.residual_blocks=3"} <= set(settings)
+    typed = [line for line in settings if not line.startswith("model.name=")]
+    again = asrkit("recipe", "librispeech", "model=residual", *typed)[1]
+    assert again == out
+
+
+def test_json_is_all_there_is_on_standard_output(asrkit: Asrkit, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert json.loads(asrkit("recipe", "librispeech", "train.lr=2e-4", "--json")[1])["train"]["lr"] == 2e-4
+    assert "librispeech" in [entry["name"] for entry in json.loads(asrkit("recipes", "--json")[1])]
+
+    def decode(run: None, *, progress: Terminal, **options: Any) -> list[dict[str, Any]]:
+        progress.say("news")
+        return [{"wer": 0.25}]
+
+    monkeypatch.setitem(sys.modules, "asrkit.decode", SimpleNamespace(decode=decode))
+    code, out, err = asrkit("decode", "--json")
+    assert (code, json.loads(out), err) == (0, [{"wer": 0.25}], "news\n")
+    assert asrkit("decode") == (0, "news\n", "")
+
+
+def test_transcripts(asrkit: Asrkit, monkeypatch: pytest.MonkeyPatch) -> None:
+    def transcribe(paths: Sequence[Path], *, progress: Terminal, channels: str, **options: Any) -> Any:
+        progress.warn("slow")
+        for path in paths:
+            for channel in (0, 1) if channels == "each" else (None,):
+                yield {"file": str(path), "channel": channel, "text": "안녕 [b]"}
+
+    monkeypatch.setitem(sys.modules, "asrkit.transcribe", SimpleNamespace(transcribe=transcribe))
+    assert asrkit("transcribe", "a.wav") == (0, "안녕 [b]\n", "warning: slow\n")
+    assert asrkit("transcribe", "a.wav", "b.wav")[1] == "a.wav: 안녕 [b]\nb.wav: 안녕 [b]\n"
+    assert asrkit("transcribe", "a.wav", "--channels", "each")[1].startswith("a.wav channel 0: 안녕 [b]\n")
+    lines = asrkit("transcribe", "a.wav", "b.wav", "--json")[1].splitlines()
+    assert [json.loads(line)["file"] for line in lines] == ["a.wav", "b.wav"] and "안녕" in lines[0]
+
+
+SLEEPER = """
+import sys, time, types
+def wait(*args, **kwargs):
+    print("started", flush=True)
+    try:
+        time.sleep(60)
+    finally:
+        print("cleaned up", flush=True)
+for verb in ("decode", "train"):
+    sys.modules[f"asrkit.{verb}"] = types.SimpleNamespace(**{verb: wait})
+sys.argv = ["asrkit", *sys.argv[1:]]
+from asrkit.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent", "code", "line"),
+    [
+        (["decode"], signal.SIGINT, 130, "asrkit: interrupted; run the same command again to go on\n"),
+        (["decode"], signal.SIGTERM, 143, "asrkit: interrupted; run the same command again to go on\n"),
+        (
+            ["train", "librispeech"],
+            signal.SIGTERM,
+            143,
+            "asrkit: interrupted; run the same command again with --resume to go on\n",
+        ),
+    ],
+)
+def test_interrupted(arguments: Sequence[str], sent: signal.Signals, code: int, line: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLEEPER, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline() == "started\n"
+        time.sleep(0.05)
+        process.send_signal(sent)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (code, "cleaned up\n", line)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["recipe", "librispeech"], ["recipe", "librispeech", "--json"]])
+def test_a_closed_pipe_is_no_error(arguments: Sequence[str]) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "asrkit", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""

@@ -1,0 +1,250 @@
+"""The rules of the house, as tests: what style.md of a project says, this one checks."""
+
+import ast
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import asrkit
+from asrkit.recipe import Recipe, load_recipe
+
+HOUSE = Path(__file__).parents[1]
+MAX_LINES = 450
+SOURCES = sorted([*(HOUSE / "asrkit").rglob("*.py"), *(HOUSE / "recipes").rglob("*.py")])
+ALL_PYTHON = sorted([*SOURCES, *(HOUSE / "tests").rglob("*.py"), *(HOUSE / "benchmarks").rglob("*.py")])
+RECIPES = sorted((HOUSE / "recipes").glob("*/recipe.py"))
+TORCH_FREE = (
+    "audio",
+    "cli",
+    "corpus",
+    "ngram",
+    "recipe",
+    "report",
+    "search",
+    "shards",
+    "terminal",
+    "text",
+    "tokenizer",
+)
+MAY_PRINT = {"terminal.py"}
+MAY_WRITE_STREAMS = {"terminal.py", "cli.py"}
+RECIPES_MAY_IMPORT = {f"asrkit.{name}" for name in ("recipe", "settings", "utterance", "corpus", "text", "errors")}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(HOUSE).as_posix()
+
+
+each_source = pytest.mark.parametrize("path", SOURCES, ids=name_of)
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
+    """Every call with its dotted name: `open`, `torch.load`, `path.read_text`; `?` stands for an expression."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            parts: list[str] = []
+            target = node.func
+            while isinstance(target, ast.Attribute):
+                parts.append(target.attr)
+                target = target.value
+            parts.append(target.id if isinstance(target, ast.Name) else "?")
+            yield ".".join(reversed(parts)), node
+
+
+def keywords(call: ast.Call) -> dict[str, ast.expr]:
+    return {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+
+
+def is_true(value: ast.expr | None) -> bool:
+    return isinstance(value, ast.Constant) and value.value is True
+
+
+def imported_modules(tree: ast.AST) -> set[str]:
+    """Absolute imports; a relative one begins with a dot."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.add("." * node.level + (node.module or ""))
+    return found
+
+
+def committed_files() -> list[Path]:
+    command = ["git", "-C", str(HOUSE), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    paths = [HOUSE / name for name in listed.stdout.split("\0") if name]
+    return [path for path in paths if path.is_file()]
+
+
+def test_files_hold_one_concept() -> None:
+    lines = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in ALL_PYTHON}
+    assert {name: count for name, count in lines.items() if count > MAX_LINES} == {}
+
+
+@each_source
+def test_what_is_public_says_what_it_is(path: Path) -> None:
+    tree = parse(path)
+    assert ast.get_docstring(tree), "the module"
+    public = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    named = [node for node in tree.body if isinstance(node, public) and not node.name.startswith("_")]
+    assert [node.name for node in named if not ast.get_docstring(node)] == []
+
+
+@each_source
+def test_only_the_terminal_prints(path: Path) -> None:
+    printed = [name for name, _ in calls(parse(path)) if name in ("print", "pprint.pprint")]
+    written = [name for name, _ in calls(parse(path)) if re.match(r"sys\.(stdout|stderr)\.write", name)]
+    assert not printed or path.name in MAY_PRINT
+    assert not written or path.name in MAY_WRITE_STREAMS
+
+
+@each_source
+def test_only_the_command_line_exits(path: Path) -> None:
+    leaving = [name for name, _ in calls(parse(path)) if name in ("sys.exit", "exit", "SystemExit")]
+    assert not leaving or path.name == "cli.py"
+
+
+@each_source
+def test_files_from_elsewhere_run_no_code(path: Path) -> None:
+    tree = parse(path)
+    assert imported_modules(tree).isdisjoint({"pickle", "cPickle", "dill", "shelve", "marshal", "yaml", "joblib"})
+    for name, call in calls(tree):
+        assert name not in ("eval", "exec", "pickle.load", "pickle.loads", "yaml.load", "os.system"), call.lineno
+        if name in ("torch.load", "torch.hub.load"):
+            assert is_true(keywords(call).get("weights_only")), f"torch.load in line {call.lineno}"
+        assert not is_true(keywords(call).get("allow_pickle")), f"line {call.lineno}"
+        assert not is_true(keywords(call).get("shell")), f"line {call.lineno}"
+        if name.endswith((".extractall", ".extract")):
+            assert "filter" in keywords(call), f"unpacking in line {call.lineno} is not filtered"
+
+
+@each_source
+def test_text_is_utf8(path: Path) -> None:
+    """Every text file is opened with encoding="utf-8", whatever the machine's locale."""
+    for name, call in calls(parse(path)):
+        last = name.rpartition(".")[2]
+        if last in ("read_text", "write_text") or (last == "open" and name != "tarfile.open" and opens_text(call, name)):
+            assert "encoding" in keywords(call), f"{name} in line {call.lineno} names no encoding"
+
+
+def opens_text(call: ast.Call, name: str) -> bool:
+    """Whether an open(path, mode) or path.open(mode) is in text mode; what is no file has another kind of argument."""
+    values = [*call.args, keywords(call).get("mode")]
+    words = [value.value for value in values if isinstance(value, ast.Constant) and isinstance(value.value, str)]
+    mode = next((word for word in words if re.fullmatch(r"[rwaxbt+]{1,3}", word)), None)
+    return "b" not in mode if mode else name == "open"
+
+
+def test_asrkit_knows_no_recipe() -> None:
+    for path in (HOUSE / "asrkit").rglob("*.py"):
+        roots = {module.split(".")[0] for module in imported_modules(parse(path))}
+        assert roots.isdisjoint({"recipes", "lm", "tests", "benchmarks"}), path.name
+
+
+@pytest.mark.parametrize("path", sorted((HOUSE / "recipes").glob("*/*.py")), ids=name_of)
+def test_recipes_know_little(path: Path) -> None:
+    siblings = {f".{sibling.stem}" for sibling in path.parent.glob("*.py")}
+    for module in imported_modules(parse(path)):
+        standard = module.split(".")[0] in sys.stdlib_module_names
+        assert standard or module in RECIPES_MAY_IMPORT | siblings, f"{name_of(path)} imports {module}"
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=name_of)
+def test_a_recipe_is_imports_and_one_assignment(path: Path) -> None:
+    kinds = [type(node) for node in parse(path).body]
+    assert kinds[0] is ast.Expr  # the docstring
+    assert set(kinds[1:-1]) <= {ast.Import, ast.ImportFrom}
+    last = parse(path).body[-1]
+    assert isinstance(last, ast.Assign) and ast.unparse(last.targets[0]) == "RECIPE"
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=name_of)
+def test_a_recipe_is_whole(path: Path) -> None:
+    recipe = load_recipe(path.parent)
+    assert isinstance(recipe, Recipe) and recipe.name == path.parent.name
+    assert recipe.description and recipe.licence and recipe.language
+    assert (path.parent / "README.md").is_file()
+    assert (path.parent / "cases.tsv").is_file()
+
+
+def test_light_modules_import_no_torch() -> None:
+    present = [name for name in TORCH_FREE if importlib.util.find_spec(f"asrkit.{name}")]
+    assert present == list(TORCH_FREE)
+    program = "import sys, importlib\nfor name in sys.argv[1:]: importlib.import_module(f'asrkit.{name}')\n"
+    program += "sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program, *TORCH_FREE]).returncode == 0
+
+
+def test_exported_names_are_there() -> None:
+    assert [name for name in asrkit.__all__ if not hasattr(asrkit, name)] == []
+    assert sorted(asrkit.__all__, key=str.lower) == sorted(set(asrkit.__all__), key=str.lower)
+
+
+def test_nothing_of_a_workplace_is_committed() -> None:
+    """Paths of a machine and addresses of package registries; put together here, so that this file is clean too."""
+    pieces = [("/wo", "rk/"), ("/ro", "ot/"), ("/ho", "me/"), ("/fa", "rm/"), ("/opt/wh", "eels"), ("/opt/py", "pi")]
+    pieces += [("pythonhos", "ted"), ("py", "pi.org"), ("registry.npm", "js"), ("deb.deb", "ian.org"), ("/tm", "p/")]
+    forbidden = re.compile("|".join(re.escape(first + second) for first, second in pieces))
+    found = []
+    for path in committed_files():
+        text = path.read_bytes().decode("utf-8", errors="replace")
+        lines = [number for number, line in enumerate(text.splitlines(), 1) if forbidden.search(line)]
+        found += [f"{name_of(path)}:{number}" for number in lines]
+    assert found == []
+
+
+def test_nothing_is_left_half_done() -> None:
+    words = "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X", "NotImplemented" + "Error"])
+    marks = [path for path in ALL_PYTHON if re.search(rf"\b({words})\b", path.read_text(encoding="utf-8"))]
+    assert [name_of(path) for path in marks] == []
+    bare = re.compile(r"#\s*type:\s*ignore(?!\[[a-z, -]+\]\s+#)")  # a silenced check names the check and the reason
+    silenced = [path for path in SOURCES if bare.search(path.read_text(encoding="utf-8"))]
+    assert [name_of(path) for path in silenced] == []
+
+
+def test_committed_files_are_small() -> None:
+    assert [name_of(path) for path in committed_files() if path.stat().st_size > 200_000] == []
+
+
+def test_constraints_hold_names_and_versions_only() -> None:
+    lines = (HOUSE / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("# ")
+    pin = re.compile(r"[a-z0-9-]+==[0-9][\w.]*( ; [\w.<>=!' ()]+)?")
+    assert [line for line in lines[1:] if not pin.fullmatch(line)] == []
+
+
+def test_every_dependency_is_pinned() -> None:
+    project = tomllib.loads((HOUSE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [
+        *project["dependencies"],
+        *(need for extra in project["optional-dependencies"].values() for need in extra),
+    ]
+    pinned = {re.split("==", line)[0] for line in (HOUSE / "constraints.txt").read_text(encoding="utf-8").splitlines()}
+    names = {re.split(r"[<>=;\[ ]", need)[0].lower() for need in wanted}
+    assert names - pinned == set()
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_code_and_recipes(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(command, cwd=HOUSE, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("asrkit-*.whl")
+    held = {name for name in zipfile.ZipFile(wheel).namelist() if not name.startswith("asrkit-")}
+    recipes = {f"asrkit/{path.relative_to(HOUSE).as_posix()}" for path in committed_files() if "recipes" in path.parts}
+    code = {name_of(path) for path in committed_files() if path.is_relative_to(HOUSE / "asrkit")}
+    assert "asrkit/recipes/librispeech/recipe.py" in held
+    assert held == recipes | code

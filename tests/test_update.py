@@ -1,0 +1,129 @@
+"""One update of the weights: the schedule, the loss, replicas, and updates that are not finite."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from tones import TONES, make_tones
+
+from asrkit.batches import read_batch
+from asrkit.checkpoint import build
+from asrkit.shards import Index, JoinedIndex
+from asrkit.update import Updater, ctc_losses, learning_rate
+
+
+def test_the_schedule_warms_up_and_anneals():
+    rates = [learning_rate(step, steps=100, peak=1.0, warmup=0.1) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1) and rates[9] == rates[10] == 1.0
+    assert rates[55] == pytest.approx(0.505)  # halfway down the cosine: 0.01 + 0.99 / 2
+    assert rates[99] < 0.012
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_the_loss_is_ctcs_by_hand():
+    # Two frames, labels blank, a, b with probabilities (.5, .3, .2) and (.1, .6, .3). "a" is said by: a a, a blank,
+    # blank a: .18 + .03 + .30 = .51. "ab": only a b = .3 * .3 = .09, over two labels.
+    log_probs = torch.log(torch.tensor([[[0.5, 0.3, 0.2], [0.1, 0.6, 0.3]]])).expand(2, 2, 3)
+    losses = ctc_losses(log_probs, torch.tensor([2, 2]), torch.tensor([[1, 0], [1, 2]]), torch.tensor([1, 2]))
+    torch.testing.assert_close(losses, torch.tensor([-math.log(0.51), -math.log(0.09) / 2]))
+
+
+@pytest.fixture(scope="module")
+def tones(tmp_path_factory):
+    return JoinedIndex([Index.open(make_tones(tmp_path_factory.mktemp("data")) / "train")])
+
+
+def updater(*, replicas=1, dropout=0.0, **train) -> Updater:
+    recipe = replace(TONES, model=replace(TONES.model, dropout=dropout), train=replace(TONES.train, **train))
+    torch.manual_seed(0)
+    model, features = build(recipe.to_json(), 6)
+    return Updater(
+        model,
+        features,
+        settings=recipe.train,
+        augmentation=recipe.augment,
+        device=torch.device("cpu"),
+        precision=torch.float32,
+        replicas=replicas,
+    )
+
+
+def batch_of(tones, *rows):
+    import numpy as np
+
+    return read_batch(tones, np.array(rows), augmentation=TONES.augment, seed=1, epoch=0)
+
+
+def weights(updater):
+    return {name: value.clone() for name, value in updater.model.state_dict().items()}
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_the_loss_falls(tones, replicas):
+    trained = updater(replicas=replicas)
+    batch = batch_of(tones, *range(8))
+    losses = [trained.update(batch, lr=0.01, step=step).loss for step in range(25)]
+    assert losses[-1] < 0.6 * losses[0]
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_the_same_step_gives_the_same_weights_whatever_came_before(tones, replicas):
+    batch = batch_of(tones, *range(7))
+    results = []
+    for noise in (0, 5):
+        trained = updater(replicas=replicas, dropout=0.3)
+        torch.rand(noise)  # torch's own random state must not matter
+        for step in range(3):
+            trained.update(batch, lr=0.01, step=step)
+        results.append(weights(trained))
+    assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
+
+
+def test_replicas_sum_to_the_gradient_of_the_whole_batch(tones):
+    """Without batch norm between them (each has its own statistics) the sum over parts is the whole."""
+    batch = batch_of(tones, 0, 1, 2, 3, 4)
+    gradients = []
+    for replicas in (1, 2):
+        trained = updater(replicas=replicas, grad_clip=1e6)
+        for module in [trained.model, *trained.replicas]:
+            for part in module.modules():
+                if hasattr(part, "running_mean"):
+                    part._batch_statistics = lambda x, mask, shape, part=part: (part.running_mean, part.running_var)
+        trained.update(batch, lr=0.0, step=0)
+        gradients.append([weight.grad.clone() for weight in trained.model.parameters()])
+    for whole, summed in zip(*gradients, strict=True):
+        torch.testing.assert_close(summed, whole, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_an_update_that_is_not_finite_changes_nothing_and_names_the_utterance(tones, replicas):
+    trained = updater(replicas=replicas)
+    batch = batch_of(tones, 4, 9, 2)
+    trained.update(batch, lr=0.01, step=0)
+    before, state = weights(trained), trained.optimizer.state_dict()["state"][0]["exp_avg"].clone()
+    batch.waveforms[1, 5] = float("nan")
+    update = trained.update(batch, lr=0.01, step=1)
+    assert update.bad_rows == (9,)
+    assert not math.isfinite(update.loss)
+    after = weights(trained)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert torch.equal(trained.optimizer.state_dict()["state"][0]["exp_avg"], state)
+
+
+def test_a_text_too_long_for_its_audio_is_such_an_update(tones):
+    trained = updater()
+    batch = batch_of(tones, 0, 1)
+    longer = torch.tensor([[2, 3] * 100, [2, 3] * 100])
+    batch = replace(batch, tokens=longer, token_lengths=torch.tensor([200, 2]))
+    assert trained.update(batch, lr=0.01, step=0).bad_rows == (0,)
+
+
+def test_a_trial_leaves_the_original_alone(tones):
+    trained = updater(replicas=2)
+    before = weights(trained)
+    trial = trained.trial()
+    trial.update(batch_of(tones, 0, 1, 2), lr=0.1, step=0)
+    after = weights(trained)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert any(not torch.equal(before[name], value) for name, value in weights(trial).items())
