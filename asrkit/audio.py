@@ -151,7 +151,8 @@ def _native_blocks(
                 frames = sound.read(min(block_frames, last - first), dtype="float32", always_2d=True)  # (S, C)
             if not len(frames):
                 return
-            mono = frames.mean(axis=1, dtype=np.float32) if channel is None else frames[:, channel]  # (S,)
+            only = 0 if sound.channels == 1 else channel
+            mono = frames.mean(axis=1, dtype=np.float32) if only is None else frames[:, only]  # (S,)
             if not np.isfinite(mono).all():
                 raise AsrkitError(f"{path} holds samples that are not finite (NaN or infinite)")
             first += len(frames)
@@ -162,8 +163,12 @@ def _native_blocks(
 
 def _open(path: Path) -> soundfile.SoundFile:
     """The file, opened, with everything checked that its header tells."""
-    if not path.is_file():
-        raise AsrkitError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; wanted a sound file")
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except OSError as error:  # a folder that may not be entered, a name longer than the file system takes
+        raise AsrkitError(f"{path} cannot be read ({error.strerror})") from error
+    if not is_file:
+        raise AsrkitError(f"{path} {'is a folder' if is_folder else 'does not exist'}; wanted a sound file")
     if path.stat().st_size == 0:
         raise AsrkitError(f"{path} is an empty file (0 bytes)")
     try:

@@ -78,7 +78,7 @@ def decode(
         raise AsrkitError(f"data {data.name!r} has no test split; wanted --split, one of: {_all_splits(data)}")
     settings = replace(checkpoint.decode_settings, **given)
     engine = _engine(checkpoint, lm, settings, jobs or _cores(), progress)
-    home = checkpoint.path.parent.parent  # <run>/checkpoints/<step>
+    home = _home(checkpoint)
     of_step = f"step{checkpoint.step}-" if found.resolve() == checkpoint.path else ""
     reports = []
     for split, index in indexes.items():
@@ -95,9 +95,11 @@ def _open_data(checkpoint: Checkpoint, data_dir: str | Path | None, progress: Pr
     """The data that the run was trained on.
 
     Raises:
-        AsrkitError: it is gone, or was prepared again with another tokenizer.
+        AsrkitError: it is not known, gone, or was prepared again with another tokenizer.
     """
-    recorded = checkpoint.recipe["data"]
+    recorded = checkpoint.recipe.get("data")
+    if not recorded:
+        raise AsrkitError(f"checkpoint {checkpoint.path} does not say what data it was trained on; wanted one of a run")
     folder = Path(recorded["folder"])
     data = open_data(Path(data_dir) if data_dir is not None else folder.parent, recorded["name"])
     if data.tokenizer().fingerprint() != checkpoint.tokenizer.fingerprint():
@@ -233,9 +235,15 @@ def _name_unreadable(split: str, index: Index, log_probs: StoredLogProbs, progre
     progress.warn(f"{count} of {len(index)} utterances of {split} cannot be read and are not scored")
 
 
+def _home(checkpoint: Checkpoint) -> Path:
+    """The run's folder, or the checkpoint's own where it was taken out of its run."""
+    folder = checkpoint.path.parent
+    return folder.parent if folder.name == "checkpoints" else checkpoint.path
+
+
 def _run_name(checkpoint: Checkpoint) -> str:
-    run = checkpoint.path.parent.parent
-    return f"{run.parent.name}/{run.name}"
+    home = _home(checkpoint)
+    return f"{home.parent.name}/{home.name}"
 
 
 def _cores() -> int:

@@ -126,7 +126,7 @@ def _compute(checkpoint: Checkpoint, index: JoinedIndex, folder: Path, progress:
     unreadable: dict[int, str] = {}
     with (folder / VALUES).open("wb") as file, progress.bar("log-probs", index.seconds, "s") as bar:
         head = {"descr": "<f2", "fortran_order": False, "shape": (int(lengths.sum()), labels)}
-        np.lib.format.write_array_header_1_0(file, head)  # type: ignore[no-untyped-call]  # NumPy 1 has no types here
+        np.lib.format.write_array_header_1_0(file, head)
         first = file.tell()
         file.truncate(first + int(lengths.sum()) * labels * 2)
         for rows in eval_batches(index, BATCH_SECONDS):

@@ -174,7 +174,7 @@ def _load_folder(folder: Path) -> Recipe:
     package = _package_of(folder)
     try:
         loaded = importlib.import_module(f"{package}.recipe")
-    except (ImportError, SyntaxError, NameError, TypeError) as error:
+    except (ImportError, SyntaxError, NameError, TypeError, AttributeError, ValueError) as error:
         raise AsrkitError(f"{folder / 'recipe.py'} cannot be loaded: {error}") from error
     recipe = getattr(loaded, "RECIPE", None)
     if not is_dataclass(recipe) or not isinstance(recipe, Recipe):

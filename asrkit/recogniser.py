@@ -128,13 +128,13 @@ def load(
     """
     checkpoint = load_checkpoint(find_run(run, exp_dir), device)
     times = FrameTimes(checkpoint.frame_s, -checkpoint.pad_s)
-    asked: dict[str, Any] = {"beam": beam, "alpha": alpha, "beta": beta}
-    asked = {key: value for key, value in asked.items() if value is not None}
+    asked = {"beam": beam, "alpha": alpha, "beta": beta}
+    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if lm is None:
-        if asked:
-            raise AsrkitError(f"{', '.join(asked)} belong to beam search, which needs an n-gram; add --lm FILE.arpa")
+        if given:
+            raise AsrkitError(f"{', '.join(given)} without an n-gram: greedy decoding has no settings; wanted --lm FILE")
         return Recogniser(checkpoint, partial(greedy, tokenizer=checkpoint.tokenizer, times=times))
-    settings = replace(checkpoint.decode_settings, **asked)
+    settings = replace(checkpoint.decode_settings, **given)
     beams = BeamSearch(
         checkpoint.tokenizer,
         lm=NGram.open(Path(lm), checkpoint.tokenizer, progress=progress),

@@ -1,29 +1,32 @@
 """What a user's broken files, full disks and wrong formats lead to, through the command line: one clear line and exit
 code 1, or a count by reason, and nothing half-written that looks whole."""
 
-import contextlib
 import gzip
-import io
 import json
-import os
-import resource
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from user import (
+    Outcome,
+    asrkit,
+    keys,
+    leftovers,
+    matches_one_line,
+    prepared,
+    room_for,
+    unprivileged,
+    write_manifest,
+)
 
 from asrkit.audio import SAMPLE_RATE_HZ
-from asrkit.cli import main
 from asrkit.shards import Index
 
 TINY = (
@@ -33,67 +36,12 @@ TINY = (
 NUMBERS = ("one", "two", "three", "four", "five", "six")
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    def complaint(self) -> str:
-        """The one line of a command that failed."""
-        assert self.code == 1, self
-        assert self.err.startswith("asrkit: "), self
-        assert self.err.count("\n") == 1, self
-        assert "Traceback" not in self.out
-        return self.err
-
-
-def asrkit(home: Path, *words: object) -> Outcome:
-    """Runs `asrkit WORDS` in the folder `home`; in this process, because importing PyTorch takes seconds."""
-    out, err = io.StringIO(), io.StringIO()
-    on_term = signal.getsignal(signal.SIGTERM)
-    try:
-        with (
-            contextlib.chdir(home),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-            patch.object(sys, "argv", ["asrkit", *map(str, words)]),
-            pytest.raises(SystemExit) as leaving,
-        ):
-            main()
-    finally:
-        signal.signal(signal.SIGTERM, on_term)
-    return Outcome(int(leaving.value.code or 0), out.getvalue(), err.getvalue())
-
-
 def tone(seconds: float = 1.0, rate_hz: int = SAMPLE_RATE_HZ, hz: float = 440.0) -> np.ndarray:
     return (0.4 * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate_hz)) / rate_hz)).astype(np.float32)
 
 
 def noise(seconds: float, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 0.1, round(seconds * SAMPLE_RATE_HZ)).astype(np.float32)
-
-
-def write_manifest(path: Path, rows: list[dict[str, object]]) -> Path:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-def leftovers(folder: Path) -> list[str]:
-    """Temporary files and folders that a command should have removed."""
-    return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.name.endswith((".part", ".tmp"))]
-
-
-def keys(home: Path, name: str, split: str) -> dict[str, dict[str, object]]:
-    lines = (home / "data" / name / split / "index.jsonl").read_text(encoding="utf-8").splitlines()
-    return {record["key"]: record for record in map(json.loads, lines)}
-
-
-def prepared(home: Path, name: str) -> dict[str, object]:
-    meta: dict[str, object] = json.loads((home / "data" / name / "prepare.json").read_text(encoding="utf-8"))
-    return meta
 
 
 @pytest.fixture(scope="session")
@@ -260,11 +208,6 @@ def test_manifests_that_cannot_serve(name: str, good_home: Path) -> None:
     assert leftovers(good_home) == []
 
 
-def matches_one_line(complaint: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        raise ValueError(complaint)
-
-
 def test_a_manifest_that_does_not_exist_in_a_process_of_its_own(good_home: Path) -> None:
     command = [sys.executable, "-m", "asrkit", "prepare", "librispeech", "--manifest", "none.csv"]
     ended = subprocess.run(command, cwd=good_home, capture_output=True, text=True, check=False)
@@ -317,30 +260,6 @@ def test_a_split_without_utterances(corpus: Path, tmp_path: Path) -> None:
 
 
 # The disk ---------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def room_for(size: int) -> Iterator[None]:
-    """No file can grow beyond so many bytes: to a program, what a full disk is."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@contextlib.contextmanager
-def unprivileged() -> Iterator[None]:
-    """Root may write anywhere: become nobody for a while."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.fixture
@@ -410,13 +329,13 @@ def test_a_read_only_folder(read_only_home: Path, home: Path) -> None:
 
 
 @pytest.mark.parametrize(("split", "words"), [("train", TRAIN_AGAIN), ("test", DECODE)])
-def test_a_truncated_shard(split: str, words: tuple[object, ...], home: Path) -> None:
+def test_a_truncated_shard(split: str, words: tuple[object, ...], home: Path, good_home: Path) -> None:
     shard = home / "data" / "good" / split / "shard-000000.tar"
     shard.write_bytes(shard.read_bytes()[:50_000])
     assert f"{split}/shard-000000.tar has 50000 bytes, not the " in asrkit(home, *words).complaint()
     assert not (home / "exp/librispeech/again").exists()
     assert not list((home / "exp").rglob("report.json"))
-    assert asrkit(home, "prepare", "librispeech", "--manifest", home / "good.jsonl", "--workers", 1).code == 0
+    assert asrkit(home, "prepare", "librispeech", "--manifest", good_home / "good.jsonl", "--workers", 1).code == 0
     assert asrkit(home, *words).code == 0
 
 

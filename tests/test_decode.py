@@ -309,6 +309,22 @@ def test_single_checkpoint_has_its_own_folders(house: House) -> None:
     assert house.decode()[0]["checkpoint_step"] == 9
 
 
+def test_checkpoint_taken_out_of_its_run(house: House) -> None:
+    alone = Path(shutil.copytree(house.run / "best", house.root / "models" / "alone"))
+    (report,) = house.decode(alone)
+    assert report["run"] == "models/alone"
+    assert (alone / "decode" / "test-step7-greedy" / "report.json").is_file()
+
+
+def test_checkpoint_that_knows_no_data_is_refused(house: House) -> None:
+    settings = house.run / "checkpoints" / "00000007" / "settings.json"
+    known = json.loads(settings.read_text(encoding="utf-8"))
+    del known["recipe"]["data"]
+    settings.write_text(json.dumps(known), encoding="utf-8")
+    with pytest.raises(AsrkitError, match="does not say what data it was trained on"):
+        house.decode()
+
+
 def test_beam_settings_without_an_ngram_are_refused(house: House) -> None:
     with pytest.raises(
         AsrkitError, match=r"beam, beta without an n-gram: greedy decoding has no settings; wanted --lm"

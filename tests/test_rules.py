@@ -1,4 +1,4 @@
-"""The rules of the house, as tests: what style.md of a project says, this one checks."""
+"""The rules of the house, as tests; those of recipes are in test_recipes.py, layers in pyproject.toml."""
 
 import ast
 import importlib.util
@@ -13,13 +13,11 @@ from pathlib import Path
 import pytest
 
 import asrkit
-from asrkit.recipe import Recipe, load_recipe
 
 HOUSE = Path(__file__).parents[1]
 MAX_LINES = 450
 SOURCES = sorted([*(HOUSE / "asrkit").rglob("*.py"), *(HOUSE / "recipes").rglob("*.py")])
 ALL_PYTHON = sorted([*SOURCES, *(HOUSE / "tests").rglob("*.py"), *(HOUSE / "benchmarks").rglob("*.py")])
-RECIPES = sorted((HOUSE / "recipes").glob("*/recipe.py"))
 TORCH_FREE = (
     "audio",
     "cli",
@@ -137,7 +135,9 @@ def test_text_is_utf8(path: Path) -> None:
     """Every text file is opened with encoding="utf-8", whatever the machine's locale."""
     for name, call in calls(parse(path)):
         last = name.rpartition(".")[2]
-        if last in ("read_text", "write_text") or (last == "open" and name != "tarfile.open" and opens_text(call, name)):
+        if last in ("read_text", "write_text") or (
+            last == "open" and name != "tarfile.open" and opens_text(call, name)
+        ):
             assert "encoding" in keywords(call), f"{name} in line {call.lineno} names no encoding"
 
 
@@ -161,24 +161,6 @@ def test_recipes_know_little(path: Path) -> None:
     for module in imported_modules(parse(path)):
         standard = module.split(".")[0] in sys.stdlib_module_names
         assert standard or module in RECIPES_MAY_IMPORT | siblings, f"{name_of(path)} imports {module}"
-
-
-@pytest.mark.parametrize("path", RECIPES, ids=name_of)
-def test_a_recipe_is_imports_and_one_assignment(path: Path) -> None:
-    kinds = [type(node) for node in parse(path).body]
-    assert kinds[0] is ast.Expr  # the docstring
-    assert set(kinds[1:-1]) <= {ast.Import, ast.ImportFrom}
-    last = parse(path).body[-1]
-    assert isinstance(last, ast.Assign) and ast.unparse(last.targets[0]) == "RECIPE"
-
-
-@pytest.mark.parametrize("path", RECIPES, ids=name_of)
-def test_a_recipe_is_whole(path: Path) -> None:
-    recipe = load_recipe(path.parent)
-    assert isinstance(recipe, Recipe) and recipe.name == path.parent.name
-    assert recipe.description and recipe.licence and recipe.language
-    assert (path.parent / "README.md").is_file()
-    assert (path.parent / "cases.tsv").is_file()
 
 
 def test_light_modules_import_no_torch() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from asrkit.recipe import Recipe, with_overrides
-from asrkit.settings import FeaturesSettings, ModelSettings, TrainSettings
+from asrkit.settings import AugmentSettings, FeaturesSettings, ModelSettings, TrainSettings
 from asrkit.shard_writer import IndexWriter, ShardWriter
 from asrkit.shards import read_sidecar
 from asrkit.tokenizer import CharacterTokenizer
@@ -26,6 +26,7 @@ TONES = Recipe(
     model=ModelSettings(
         conv_channels=(4,), conv_mel_kernels=(5,), conv_time_kernels=(5,), rnn="gru", layers=1, hidden=16
     ),
+    augment=AugmentSettings(mel_mask_bins=3),
     train=TrainSettings(batch_seconds=4.0, epochs=3, lr=5e-3),
 )
 

@@ -1,0 +1,79 @@
+"""demo.py and the grammar of recipes/librispeech: nothing tested is trained on; a tiny demo runs, and only once."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asrkit.demo import Size, demo
+from asrkit.errors import AsrkitError
+from asrkit.recipe import load_recipe, load_sibling
+from asrkit.speak import Voice, speak
+
+RECIPE = load_recipe(Path(__file__).parent.parent / "recipes" / "librispeech")
+GRAMMAR = load_sibling(RECIPE, "demo")
+TINY = Size(train=12, dev=3, test=4, text=300)
+QUICK = (
+    *("model=deepspeech2-small", "model.hidden=24", "model.layers=1", "features.mels=16"),
+    *("train.epochs=1", "train.batch_seconds=20", "train.workers=0"),
+)
+
+
+def test_sentences_differ_and_are_in_the_recipes_alphabet() -> None:
+    sentences = GRAMMAR.sentences(random.Random(1), 3000)
+    assert len(set(sentences)) == 3000
+    assert [sentence for sentence in sentences if RECIPE.normalize(sentence) != sentence] == []
+    assert set("".join(sentences)) <= set(RECIPE.alphabet)
+    assert len({word for sentence in sentences for word in sentence.split()}) > 500
+
+
+def test_the_first_sentences_do_not_depend_on_how_many_follow() -> None:
+    assert GRAMMAR.sentences(random.Random(7), 20) == GRAMMAR.sentences(random.Random(7), 200)[:20]
+
+
+def test_nobody_who_is_tested_is_heard_in_training() -> None:
+    train, dev, test = (set(GRAMMAR.VOICES[split]) for split in ("train", "dev", "test"))
+    assert not train & dev and not train & test and not dev & test
+
+
+@pytest.mark.parametrize("name", [name for names in GRAMMAR.VOICES.values() for name in names])
+def test_every_voice_speaks(name: str) -> None:
+    assert np.abs(speak("hello", Voice(name))).max() > 0.05
+
+
+def test_a_recipe_without_a_demo_is_refused(tmp_path: Path) -> None:
+    source = (
+        "from asrkit.recipe import Recipe\n"
+        "RECIPE = Recipe(name='mute', language='en', description='', licence='', read_corpus=lambda root, split: [],\n"
+        "                normalize=str.lower, alphabet='abc ')\n"
+    )
+    (tmp_path / "mute").mkdir()
+    (tmp_path / "mute" / "recipe.py").write_text(source, encoding="utf-8")
+    with pytest.raises(AsrkitError, match=r"recipe 'mute' has no demo\.py"):
+        demo(str(tmp_path / "mute"), folder=tmp_path / "demo", settings=())
+
+
+@pytest.mark.slow
+def test_a_tiny_demo_runs_and_started_again_does_nothing_twice(tmp_path: Path) -> None:
+    def run() -> list[dict[str, object]]:
+        return demo(str(RECIPE.folder), folder=tmp_path, minutes=None, size=TINY, settings=QUICK, device="cpu")
+
+    greedy, with_lm = run()
+    assert (greedy["split"], greedy["utterances"], greedy["lm"]) == ("test", 4, None)
+    assert (with_lm["utterances"], with_lm["lm"]) == (4, str(tmp_path / "lm.arpa"))
+    written = {path: path.stat().st_mtime_ns for path in _made(tmp_path)}
+    again = run()
+    assert [report["wer"] for report in again] == [greedy["wer"], with_lm["wer"]]
+    assert {path: path.stat().st_mtime_ns for path in _made(tmp_path)} == written
+
+
+@pytest.mark.slow
+def test_the_corpus_is_what_the_manifest_says_and_the_n_gram_has_seen_no_test_sentence(tmp_path: Path) -> None:
+    demo(str(RECIPE.folder), folder=tmp_path, minutes=None, size=TINY, settings=QUICK, device="cpu")
+    lines = (tmp_path / "corpus" / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+    said = [json.loads(line) for line in lines]
+    assert [sum(line["split"] == split for line in said) for split in ("train", "dev", "test")] == [12, 3, 4]
+    assert all(line["speaker"] in GRAMMAR.VOICES[line["split"]] for line in said)
+    assert all((tmp_path / "corpus" / line["audio"]).stat().st_size > 10_000 for line in said)

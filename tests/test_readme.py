@@ -1,0 +1,189 @@
+"""The README is run: every command of its `sh` blocks has an entry in HOW, and does what it says on a small scale."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from hashlib import md5
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import soundfile
+from local_server import LocalServer, serving
+from small_librispeech import archive_of, tone, write_split
+
+from asrkit import cli
+from asrkit.kneser_ney import build_arpa
+
+HOUSE = Path(__file__).parents[1]
+README = (HOUSE / "README.md").read_text(encoding="utf-8")
+WORDS = ["the cat", "a dog", "the dog", "a cat ran", "the end"]
+SMALL_MODEL = (
+    "model.conv_channels=4 model.conv_mel_kernels=5 model.conv_time_kernels=5 model.time_stride=2 model.layers=1 "
+    "model.hidden=16 model.rnn=gru features.mels=16 train.epochs=1 train.workers=0 train.batch_seconds=4"
+).split()
+
+
+@dataclass(frozen=True)
+class Run:
+    """The command itself, with some words replaced and some added to make it small; what it must have written."""
+
+    leaves: str = ""  # a pattern of files
+    swap: tuple[tuple[str, str], ...] = ()
+    more: tuple[str, ...] = ()
+    says: str = ""
+
+
+@dataclass(frozen=True)
+class Make:
+    """`make --dry-run`: what it would run last."""
+
+    last: str
+
+
+SHORT = (("--minutes 600", "--minutes 0.1"), ("--minutes 30", "--minutes 0.1"))
+TINY = tuple(SMALL_MODEL)
+HOW: dict[str, Run | Make] = {
+    "make demo": Make("asrkit demo"),
+    "make test": Make("pytest"),
+    "asrkit prepare librispeech --splits train-clean-100,dev-clean,test-clean": Run("data/librispeech/prepare.json"),
+    "asrkit train librispeech --minutes 600": Run("exp/librispeech/*/best/model.safetensors", SHORT, TINY),
+    "asrkit decode": Run("exp/librispeech/*/decode/test-clean-greedy/report.json", says="WER"),
+    "asrkit decode --lm 4gram.arpa --beam 100 --alpha 0.5 --beta 1.0": Run(
+        "exp/librispeech/*/decode/test-clean-4gram*/report.html", says="WER"
+    ),
+    "asrkit transcribe talk.wav --lm 4gram.arpa": Run(),
+    "asrkit prepare librispeech --manifest my/english.jsonl": Run("data/english/prepare.json"),
+    "asrkit train librispeech --data english model=deepspeech2-small --minutes 30": Run(
+        "exp/librispeech/*/recipe.json", SHORT, TINY
+    ),
+    "asrkit train librispeech --data english model.layers=3 train.lr=2e-4 --run deeper": Run(
+        "exp/librispeech/deeper/best/model.safetensors", (("model.layers=3", ""),), TINY
+    ),
+    "asrkit decode deeper --split dev --json": Run(
+        "exp/librispeech/deeper/decode/dev-greedy/report.json", says='"wer"'
+    ),
+    "asrkit transcribe a.wav b.flac c.mp3 --run deeper --json": Run(says='"c.mp3"'),
+    "asrkit recipes": Run(says="librispeech"),
+    "asrkit recipe librispeech model=residual": Run(says="model.residual_blocks=3"),
+    "asrkit prepare librispeech --name english --text-only": Run("data/english/prepare.json"),
+}
+
+
+def fenced(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.M | re.S)
+
+
+def commands() -> list[str]:
+    """The lines of all `sh` blocks, without their comments."""
+    lines = "\n".join(fenced("sh")).splitlines()
+    return [command for line in lines if (command := re.split(r"\s+#\s", line)[0].strip())]
+
+
+def test_every_command_has_an_entry() -> None:
+    assert commands() == list(HOW)
+
+
+@pytest.mark.parametrize("command", [command for command, how in HOW.items() if isinstance(how, Make)])
+def test_make_would(command: str) -> None:
+    done = subprocess.run([*command.split(), "--dry-run"], cwd=HOUSE, capture_output=True, text=True, check=True)
+    how = HOW[command]
+    assert isinstance(how, Make) and how.last in done.stdout.splitlines()[-1]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with all that the README's reader is said to have: sound files, a manifest, an n-gram."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("talk.wav", "a.wav", "b.flac", "c.mp3"):
+        soundfile.write(name, tone(1.0), 16_000)
+    manifest = []
+    Path("my").mkdir()
+    for number in range(30):
+        name, split = f"{number}.wav", ("train", "train", "train", "dev", "test")[number % 5]
+        soundfile.write(Path("my") / name, tone(0.8, 200.0 + 10 * number), 16_000)
+        manifest.append(
+            f'{{"audio": "{name}", "text": "{WORDS[number // 5 % 5]} {number % 5 * "x"}", "split": "{split}"}}'
+        )
+    Path("my/english.jsonl").write_text("\n".join(manifest), encoding="utf-8")
+    build_arpa((line.split() for line in WORDS), 3, Path("4gram.arpa"), discount_fallback=True)
+    return tmp_path
+
+
+def serve_librispeech(place: Path, server: LocalServer) -> None:
+    """A recipe of the same name, nearer than ours, whose archives come from this machine."""
+    recipe = place / "recipes" / "librispeech"
+    shutil.copytree(HOUSE / "recipes" / "librispeech", recipe, ignore=shutil.ignore_patterns("__pycache__"))
+    archives = []
+    for split, speaker in (("train-clean-100", 7), ("dev-clean", 14), ("test-clean", 60)):
+        home = place / "made" / split / "LibriSpeech"
+        write_split(home, split, {f"{speaker}-1-{number:04d}": text.upper() for number, text in enumerate(WORDS)})
+        content = server.files[f"{split}.tar.gz"] = archive_of(home)
+        keywords = f"url={server.url(f'{split}.tar.gz')!r}, md5={md5(content).hexdigest()!r}, size={len(content)}"  # noqa: S324
+        archives.append(f"Archive({keywords}, splits=({split!r},)),")
+    with (recipe / "corpus.py").open("a", encoding="utf-8") as file:
+        file.write("\nARCHIVES = (\n" + "\n".join(archives) + "\n)\n")
+
+
+@pytest.mark.slow
+def test_every_command_works(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving({}) as server:
+        serve_librispeech(place, server)
+        for command, how in HOW.items():
+            if isinstance(how, Make):
+                continue
+            for old, new in how.swap:
+                command = command.replace(old, new)
+            monkeypatch.setattr(sys, "argv", [*shlex.split(command), *how.more])
+            code = cli._run(cli.app)
+            out, err = capsys.readouterr()
+            assert code == 0, f"{command}: {err}"
+            assert how.says in out, command
+            assert not how.leaves or list(place.glob(how.leaves)), f"{command} left no {how.leaves}"
+    monkeypatch.setattr(sys, "argv", ["python"])
+    for program in fenced("python"):
+        exec(compile(program, "README.md", "exec"), {})  # noqa: S102 our own words
+
+
+@pytest.mark.parametrize(
+    "page", [*HOUSE.glob("*.md"), *HOUSE.glob("docs/*.md"), *HOUSE.glob("recipes/*/*.md")], ids=lambda page: page.name
+)
+def test_commands_in_the_documents_exist(
+    page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Verbs are stood in for: only that the command line takes these words."""
+    for verb in ("prepare", "train", "decode", "transcribe", "demo"):
+        stand_in: dict[str, Any] = {verb: lambda *args, **kwargs: []}
+        monkeypatch.setitem(sys.modules, f"asrkit.{verb}", SimpleNamespace(**stand_in))
+    text = page.read_text(encoding="utf-8")
+    inline = re.findall(r"`(asrkit [^`]+)`", text)
+    indented = re.findall(r"^(?:    |\t)(asrkit .*)$", text, re.M)
+    for line in [*inline, *indented]:
+        command = (
+            re.split(r"\s+#\s|\s+>", line)[0]
+            .replace("\n", " ")
+            .replace("COMMAND", "train")
+            .replace("NAME", "librispeech")
+        )
+        if "[" in command or "..." in command:
+            continue  # a pattern, not a command
+        monkeypatch.setattr(sys, "argv", shlex.split(command))
+        assert cli._run(cli.app) == 0, f"{command}: {capsys.readouterr().err}"
+
+
+def test_the_tree_is_there() -> None:
+    tree = next(block for block in fenced("") if "asrkit/" in block)
+    for name in re.findall(r"\b([a-z_]+\.py)\b", tree):
+        assert (HOUSE / "asrkit" / name).is_file(), name
+    for folder in re.findall(r"^([a-z]+)/ ", tree, re.M):
+        assert (HOUSE / folder).is_dir(), folder
+
+
+@pytest.mark.parametrize("page", [HOUSE / "README.md", *HOUSE.glob("docs/*.md")], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert target.startswith("http") or (page.parent / target).exists(), target
