@@ -124,7 +124,7 @@ def train(
     settings: Settings = None,
     data: Annotated[str | None, typer.Option(help="Name of the data set.", show_default="the recipe's")] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0.1, help="Train for so long.", show_default="train.epochs")
+        float | None, typer.Option(min=0, help="Train for so long.", show_default="train.epochs")
     ] = None,
     run: Annotated[str | None, typer.Option(help="Name of the run.", show_default="date and time")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the newest run, or with --run.")] = False,

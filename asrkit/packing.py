@@ -26,6 +26,7 @@ from asrkit.progress import Bar, Progress
 from asrkit.shard_writer import ShardWriter, shard_is_finished
 
 UNREADABLE = "unreadable"
+_UTTERANCES_FOR_A_PROCESS = 100  # fewer are done before another process has started
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +64,15 @@ def remove_unplanned(plan: Plan, data_folder: Path) -> None:
 
 
 def pack(tasks: list[Task], *, workers: int, progress: Progress) -> None:
-    """Makes the shards, in at most `workers` processes; one process means this one.
+    """Makes the shards, in at most `workers` processes, fewer where there is little to do; one means this one.
 
     Raises:
         AsrkitError: a worker process was killed.
         OSError: nothing can be written (full disk, read-only folder).
     """
-    processes = min(workers, len(tasks))
-    with progress.bar("writing shards", sum(task.lines for task in tasks), "utterances") as bar:
+    utterances = sum(task.lines for task in tasks)
+    processes = min(workers, len(tasks), utterances // _UTTERANCES_FOR_A_PROCESS)
+    with progress.bar("writing shards", utterances, "utterances") as bar:
         if processes > 1:
             _pack_in_processes(iter(tasks), processes, bar)
         else:

@@ -130,9 +130,9 @@ def load(
     times = FrameTimes(checkpoint.frame_s, -checkpoint.pad_s)
     asked = {"beam": beam, "alpha": alpha, "beta": beta}
     given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    if lm is None and given:
+        raise AsrkitError(f"{', '.join(given)} without an n-gram: greedy decoding has no settings; wanted --lm FILE")
     if lm is None:
-        if given:
-            raise AsrkitError(f"{', '.join(given)} without an n-gram: greedy decoding has no settings; wanted --lm FILE")
         return Recogniser(checkpoint, partial(greedy, tokenizer=checkpoint.tokenizer, times=times))
     settings = replace(checkpoint.decode_settings, **given)
     beams = BeamSearch(

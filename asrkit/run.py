@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,17 @@ def find_or_name_run(recipe: Recipe, *, run: str | None, exp_dir: Path, resume: 
     mine = [folder for folder in run_folders(exp_dir) if folder.parent.name == recipe.name]
     if resume and run is None and mine:
         return mine[-1]
-    folder = exp_dir / recipe.name / (run or time.strftime("%Y%m%d-%H%M%S"))
+    folder = exp_dir / recipe.name / (run or _fresh_name(exp_dir / recipe.name))
     if (folder / "recipe.json").exists() and not resume:
         raise AsrkitError(f"run {folder} exists; choose another name, or go on with it: --resume --run {folder.name}")
     return find_run(run, exp_dir) if resume and run and not folder.exists() and Path(run).is_dir() else folder
+
+
+def _fresh_name(folder: Path) -> str:
+    """The time, with a number behind it where another run began in the same second."""
+    now = time.strftime("%Y%m%d-%H%M%S")
+    names = (now if number == 1 else f"{now}-{number}" for number in count(1))
+    return next(name for name in names if not (folder / name).exists())
 
 
 def open_run(

@@ -56,6 +56,7 @@ def speak(text: str, voice: Voice) -> NDArray[np.float32]:
         raise AsrkitError(f"espeak-ng has no voice {voice.name!r}; wanted one such as en-us+f3")
     espeak.library.espeak_SetParameter(_RATE, voice.words_per_minute, 0)
     espeak.library.espeak_SetParameter(_PITCH, voice.pitch, 0)
+    espeak.library.espeak_ng_SetRandSeed(1)  # some variants breathe at random
     espeak.heard.clear()
     spoken = text.encode("utf-8") + b"\0"
     status = espeak.library.espeak_Synth(spoken, len(spoken), 0, 0, 0, _CHARS_UTF8, None, None)

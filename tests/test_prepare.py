@@ -185,7 +185,8 @@ def test_dev_and_test_lose_only_what_cannot_be_scored(tmp_path: Path) -> None:
 
 def test_another_utterance_under_the_same_key_stays_in_test(tmp_path: Path) -> None:
     rows = [
-        {"key": f"k{i}", "audio": sound(tmp_path / f"{i}.wav", seed=i), "text": "a", "split": "train"} for i in "123"
+        {"key": f"k{i}", "audio": sound(tmp_path / f"{i}.wav", seed=i), "text": "a", "split": "train"}
+        for i in (1, 2, 3)
     ]
     rows += [{"key": "t", "audio": f"{i}.wav", "text": "b", "split": "test"} for i in "12"]
     prepare(recipe(), data_dir=tmp_path / "data", manifest=manifest(tmp_path, rows))

@@ -22,10 +22,11 @@ from asrkit.kneser_ney import build_arpa
 HOUSE = Path(__file__).parents[1]
 README = (HOUSE / "README.md").read_text(encoding="utf-8")
 WORDS = ["the cat", "a dog", "the dog", "a cat ran", "the end"]
-SMALL_MODEL = (
-    "model.conv_channels=4 model.conv_mel_kernels=5 model.conv_time_kernels=5 model.time_stride=2 model.layers=1 "
-    "model.hidden=16 model.rnn=gru features.mels=16 train.epochs=1 train.workers=0 train.batch_seconds=4"
-).split()
+TINY = (
+    *("model.conv_channels=4", "model.conv_mel_kernels=5", "model.conv_time_kernels=5", "model.time_stride=2"),
+    *("model.rnn=gru", "model.layers=1", "model.hidden=16", "features.mels=16"),
+    *("train.epochs=1", "train.workers=0", "train.batch_seconds=4"),
+)
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,7 @@ class Make:
     last: str
 
 
-SHORT = (("--minutes 600", "--minutes 0.1"), ("--minutes 30", "--minutes 0.1"))
-TINY = tuple(SMALL_MODEL)
+SHORT = (("--minutes 600", "--minutes 0.05"), ("--minutes 30", "--minutes 0.05"))
 HOW: dict[str, Run | Make] = {
     "make demo": Make("asrkit demo"),
     "make test": Make("pytest"),
@@ -75,7 +75,8 @@ HOW: dict[str, Run | Make] = {
 
 
 def fenced(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.M | re.S)
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.M | re.S)
+    return [content for name, content in blocks if name == language]
 
 
 def commands() -> list[str]:
@@ -139,7 +140,9 @@ def test_every_command_works(place: Path, monkeypatch: pytest.MonkeyPatch, capsy
             for old, new in how.swap:
                 command = command.replace(old, new)
             monkeypatch.setattr(sys, "argv", [*shlex.split(command), *how.more])
+            import time; t=time.time()
             code = cli._run(cli.app)
+            sys.__stderr__.write(f'{time.time()-t:.1f} {command}\n')
             out, err = capsys.readouterr()
             assert code == 0, f"{command}: {err}"
             assert how.says in out, command

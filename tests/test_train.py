@@ -67,7 +67,7 @@ def metrics(run: Path, kind: str) -> list[dict]:
 def test_training_learns_and_leaves_a_run_that_can_be_used(data_dir, tmp_path):
     told = Told()
     run = train(
-        tones_recipe("train.epochs=20", "train.patience=0"),
+        tones_recipe("train.epochs=20", "train.patience=0", "train.batch_seconds=1.5"),
         data_dir=data_dir,
         exp_dir=tmp_path,
         device="cpu",

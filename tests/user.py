@@ -72,11 +72,6 @@ def prepared(home: Path, name: str) -> dict[str, object]:
     return meta
 
 
-def matches_one_line(complaint: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        raise ValueError(complaint)
-
-
 @contextlib.contextmanager
 def room_for(size: int) -> Iterator[None]:
     """No file can grow beyond so many bytes: to a program, what a full disk is."""
