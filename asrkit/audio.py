@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import soundfile  # type: ignore[import-untyped]  # neither has type hints
-import soxr  # type: ignore[import-untyped]
+import soundfile
+import soxr
 
 from asrkit.errors import AsrkitError
 

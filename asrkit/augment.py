@@ -53,5 +53,3 @@ def _masked(draws: Tensor, widest: Tensor, extent: Tensor, size: int) -> Tensor:
     position = torch.arange(size, device=draws.device)
     inside = (position >= start[:, :, None]) & (position < (start + width)[:, :, None])  # (B, M, size)
     return inside.any(dim=1)
-
-

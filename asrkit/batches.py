@@ -60,8 +60,14 @@ class Batch:
         )
 
     def to(self, device: torch.device) -> "Batch":
-        tensors = (self.waveforms, self.lengths, self.tokens, self.token_lengths, self.masks)
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors), rows=self.rows)
+        return Batch(
+            waveforms=self.waveforms.to(device, non_blocking=True),
+            lengths=self.lengths.to(device, non_blocking=True),
+            tokens=self.tokens.to(device, non_blocking=True),
+            token_lengths=self.token_lengths.to(device, non_blocking=True),
+            masks=self.masks.to(device, non_blocking=True),
+            rows=self.rows,
+        )
 
 
 @dataclass(frozen=True)

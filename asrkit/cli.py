@@ -379,6 +379,10 @@ def _run(command: Callable[..., Any]) -> int:
         return _complain(str(error), 1)
     except typer.TyperException as error:
         return _complain(_usage(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        if error.name not in ("kenlm", "pyctcdecode"):
+            raise
+        return _complain(f"{error.name} is missing; on Python 3.13 `make` installs it, pip alone cannot", 1)
     except OSError as error:
         if error.errno not in MACHINE_ERRORS:
             raise

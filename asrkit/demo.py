@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile  # type: ignore[import-untyped]  # has no type hints
+import soundfile
 from numpy.typing import NDArray
 
 from asrkit.atomic import storing_in, write_whole

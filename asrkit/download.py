@@ -94,8 +94,10 @@ def download(
 def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> None:
     """Unpacks a tar archive, compressed or not, in one pass. Nothing is written outside `folder`, and no links.
 
+    That each byte is right `download` has checked; tar itself notices only some damage.
+
     Raises:
-        AsrkitError: the archive is damaged, or a member leads out of the folder or is neither file nor folder.
+        AsrkitError: the archive is cut off, or a member leads out of the folder or is neither file nor folder.
     """
     progress = progress or Silent()
     with archive.open("rb") as file, progress.bar(f"unpacking {archive.name}", archive.stat().st_size, "B") as bar:

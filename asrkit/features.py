@@ -59,7 +59,8 @@ class LogMel(nn.Module):
 
     def n_frames(self, samples: int) -> int:
         """Frames of a signal of so many samples; at least one."""
-        return 1 + max(0, samples + 2 * self.pad_samples - self.fft_samples) // self.hop_samples
+        inside: int = max(0, samples + 2 * self.pad_samples - self.fft_samples)
+        return 1 + inside // self.hop_samples
 
     def frame_lengths(self, lengths: Tensor) -> Tensor:
         """`n_frames` for a tensor of sample counts."""
@@ -84,7 +85,7 @@ class LogMel(nn.Module):
 
     @torch.no_grad()
     def raw(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, S), (B,) -> log-mel (B, T, F) before normalisation, lengths (B,), and a (B, T) mask of sounding frames."""
+        """(B, S), (B,) -> log-mel (B, T, F) not yet normalised, lengths (B,), and a (B, T) mask of sounding frames."""
         valid = length_mask(lengths, waveforms.shape[1])
         padded = nn.functional.pad(waveforms * valid, (self.pad_samples, self.pad_samples))
         log_mel = self.spectrum(padded.float())

@@ -54,8 +54,12 @@ class SplitCounts:
         if len(examples) < _EXAMPLES:
             examples.append({"key": key, "detail": detail})
 
+    def outside(self) -> dict[str, int]:
+        """The characters outside the alphabet, the most frequent first."""
+        return dict(sorted(self.characters_outside.items(), key=lambda item: (-item[1], item[0])))
+
     def to_json(self) -> dict[str, Any]:
-        """As prepare.json holds it; the characters by how often they came."""
+        """As prepare.json holds it."""
         return {
             "role": self.role,
             "in_corpus": self.in_corpus,
@@ -64,7 +68,7 @@ class SplitCounts:
             "speakers": self.speakers,
             "left_out": {reason: self.left_out[reason] for reason in REASONS},
             "examples": {reason: self.examples[reason] for reason in REASONS if reason in self.examples},
-            "characters_outside": dict(sorted(self.characters_outside.items(), key=lambda item: (-item[1], item[0]))),
+            "characters_outside": self.outside(),
             "text_in_train": self.text_in_train,
             "fingerprint": self.fingerprint,
         }

@@ -54,7 +54,7 @@ def _tensorboard(run: Path) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise AsrkitError("--tensorboard needs a package: pip install 'asrkit[tensorboard]'") from error
-    return SummaryWriter(str(run / "tensorboard"))  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return SummaryWriter(str(run / "tensorboard"))
 
 
 def _wandb(run: Path, mode: str) -> Any:

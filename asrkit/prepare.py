@@ -26,6 +26,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def prepare(
     splits: Sequence[str] | None = None,
     workers: int | None = None,
     text_only: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = Silent(),
 ) -> dict[str, Any]:
     """Makes data_dir/name and gives what its prepare.json says.
 
@@ -71,7 +72,6 @@ def prepare(
     Raises:
         AsrkitError: a corpus or folder that cannot serve, or too much that had to be left out.
     """
-    progress = progress or Silent()
     name = name or (Path(manifest).stem if manifest else recipe.name)
     if name != Path(name).name or name.startswith("."):
         raise AsrkitError(f"--name {name!r} cannot name a folder in {data_dir}; wanted a plain word")
@@ -257,7 +257,7 @@ def _show(name: str, counts: dict[str, indexing.SplitCounts], progress: Progress
             for example in examples[:3]:
                 progress.say(f"{split}, {reason}: {example['key']}: {example['detail']}")
         if one.characters_outside:
-            listed = ", ".join(f"{character!r} {n}" for character, n in one.characters_outside.most_common(20))
+            listed = ", ".join(f"{character!r} {n}" for character, n in islice(one.outside().items(), 20))
             fate = "left out with their utterances" if one.role == "train" else "kept, and counted as errors"
             progress.warn(f"{split}: characters outside the alphabet, {fate}: {listed}")
         if one.text_in_train is not None:

@@ -107,7 +107,8 @@ def with_overrides(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
         name, _, item = key.partition(".")
         hint = typing.get_type_hints(type(sections[name]))[item]
         changes.setdefault(name, {})[item] = parse_value(text, hint, key)
-    return replace(recipe, **{name: replace(sections[name], **values) for name, values in changes.items()})
+    changed: dict[str, Any] = {name: replace(sections[name], **values) for name, values in changes.items()}
+    return replace(recipe, **changed)
 
 
 def _split_assignment(assignment: str) -> tuple[str, str]:

@@ -18,7 +18,7 @@ import torch
 from asrkit.atomic import write_whole
 from asrkit.batches import EpochPlan, Rows, eval_batches, fitting_rows, load, padding_share, plan_epoch
 from asrkit.budget import Speed, fit_steps, measure
-from asrkit.checkpoint import build, find_run, run_folders, save_checkpoint
+from asrkit.checkpoint import build, run_folders, save_checkpoint
 from asrkit.device import choose_precision, choose_replicas
 from asrkit.errors import AsrkitError
 from asrkit.features import LogMel
@@ -62,13 +62,14 @@ def find_or_name_run(recipe: Recipe, *, run: str | None, exp_dir: Path, resume: 
     Raises:
         AsrkitError: a new run is asked for under the name of an old one.
     """
+    home = exp_dir / recipe.name
     mine = [folder for folder in run_folders(exp_dir) if folder.parent.name == recipe.name]
-    if resume and run is None and mine:
-        return mine[-1]
-    folder = exp_dir / recipe.name / (run or _fresh_name(exp_dir / recipe.name))
+    if run is None:
+        return mine[-1] if resume and mine else home / _fresh_name(home)
+    folder = Path(run) if (Path(run) / "recipe.json").exists() else home / run
     if (folder / "recipe.json").exists() and not resume:
         raise AsrkitError(f"run {folder} exists; choose another name, or go on with it: --resume --run {folder.name}")
-    return find_run(run, exp_dir) if resume and run and not folder.exists() and Path(run).is_dir() else folder
+    return folder
 
 
 def _fresh_name(folder: Path) -> str:

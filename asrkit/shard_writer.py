@@ -184,7 +184,7 @@ class _NpyWriter:
             "fortran_order": False,
             "shape": shape,
         }
-        npy.write_array_header_1_0(self._file, header)  # type: ignore[no-untyped-call]
+        npy.write_array_header_1_0(self._file, header)
 
 
 def _json_line(record: Mapping[str, Any]) -> bytes:

@@ -46,6 +46,9 @@ class _Espeak:
 def speak(text: str, voice: Voice) -> NDArray[np.float32]:
     """The samples of the spoken text: (S,) float32 at SPOKEN_RATE_HZ, within -1 to 1.
 
+    What was spoken before changes a little how it sounds; every process that speaks the same in the same order gives
+    the same samples.
+
     Raises:
         AsrkitError: espeak-ng is not installed or has no such voice, or it says nothing for this text.
     """
@@ -68,7 +71,7 @@ def speak(text: str, voice: Voice) -> NDArray[np.float32]:
 @cache
 def _load() -> _Espeak:
     try:
-        import espeakng_loader  # type: ignore[import-untyped]  # has no type hints
+        import espeakng_loader
     except ImportError as error:
         raise AsrkitError("speaking needs espeak-ng, which is missing: pip install espeakng-loader") from error
     data_folder = Path(espeakng_loader.get_data_path())

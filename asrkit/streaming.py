@@ -109,10 +109,8 @@ class _ConvStream:
         """(1, C, T, F) more input -> (1, C', T', F') the output that it completes."""
         time_kernel, mel_kernel = self.layer.kernel
         padding = time_kernel // 2
-        if self._waiting is None:
-            x = nn.functional.pad(x, (0, 0, padding, 0))
-        else:
-            x = torch.cat([self._waiting, x], dim=2)
+        before = self._waiting if self._waiting is not None else x.new_zeros(1, x.shape[1], padding, x.shape[3])
+        x = torch.cat([before, x], dim=2)
         if last:
             x = nn.functional.pad(x, (0, 0, 0, padding))
         stride = self.layer.stride[0]

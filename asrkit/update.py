@@ -133,7 +133,7 @@ class Updater:
             log_probs, lengths = replica(log_mel, frames)  # (B, T', V), (B,)
         losses = ctc_losses(log_probs, lengths, part.tokens, part.token_lengths)
         replica.zero_grad(set_to_none=True)
-        (losses.mean() * share).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        (losses.mean() * share).backward()
         blank = (log_probs.detach().argmax(dim=2) == 0) & length_mask(lengths, log_probs.shape[1])
         return _Done(losses=losses.detach(), blanks=blank.sum(), frames=lengths.sum())
 

@@ -1,4 +1,4 @@
-"""What all tests share: one thread for each process, and the recordings beside the repository where they are at hand."""
+"""What all tests share: one thread for each process, and the recordings beside the repository where there are any."""
 
 import os
 from pathlib import Path

@@ -28,7 +28,7 @@ class LocalServer:
 class _Handler(BaseHTTPRequestHandler):
     local: LocalServer
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_GET(self) -> None:
         local = self.local
         wanted = self.headers.get("Range", "")
         local.requests.append(wanted)

@@ -130,7 +130,11 @@ def test_text_may_be_empty_and_is_taken_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("own.jsonl", b'{"audio": "a.wav", "text": "x"}\n{"audio"', r"own\.jsonl, line 2: not JSON \(.*one object a line"),
+        (
+            "own.jsonl",
+            b'{"audio": "a.wav", "text": "x"}\n{"audio"',
+            r"own\.jsonl, line 2: not JSON \(.*one object a line",
+        ),
         ("own.jsonl", b'[{"audio": "a.wav"}]', r"line 1: a JSON list; wanted an object with audio and text"),
         ("own.jsonl", b'{"audio": "a.wav"}', r"line 1: no 'text' \(found: audio\)"),
         ("own.jsonl", b'{"audoi": "a.wav", "text": ""}', r"line 1: no 'audio'; did you mean 'audoi'\?"),
@@ -268,7 +272,9 @@ def test_gender_is_unknown_without_speakers(home: Path) -> None:
 
 
 def test_missing_split_is_refused(home: Path) -> None:
-    with pytest.raises(AsrkitError, match=r"has no folder 'dev-claen'; did you mean 'dev-clean'\? \(found: dev-clean\)"):
+    with pytest.raises(
+        AsrkitError, match=r"has no folder 'dev-claen'; did you mean 'dev-clean'\? \(found: dev-clean\)"
+    ):
         read_split(home, "dev-claen")
     with pytest.raises(AsrkitError, match=r"nowhere has no folder 'dev-clean' \(found: no folders\)"):
         read_split(home.parent / "nowhere")

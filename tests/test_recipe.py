@@ -66,7 +66,9 @@ def test_two_recipes_of_one_name_keep_their_own_files(tmp_path: Path) -> None:
 
 
 def test_mistyped_name_suggests_the_nearest() -> None:
-    with pytest.raises(AsrkitError, match=r"no recipe 'libirspeech'; did you mean 'librispeech'\? \(found: .*; a folder"):
+    with pytest.raises(
+        AsrkitError, match=r"no recipe 'libirspeech'; did you mean 'librispeech'\? \(found: .*; a folder"
+    ):
         load_recipe("libirspeech")
 
 

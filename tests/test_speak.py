@@ -1,5 +1,9 @@
 """speak.py: espeak-ng says sentences of a sensible length, in the voice asked for, and refuses voices it has not."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -46,3 +50,18 @@ def test_pitch_and_variant_are_heard() -> None:
 def test_an_unknown_voice_is_refused(name: str) -> None:
     with pytest.raises(AsrkitError, match=rf"espeak-ng has no voice '{name}'".replace("+", r"\+")):
         speak(TEXT, Voice(name))
+
+
+@pytest.mark.slow
+def test_every_process_speaks_the_same() -> None:
+    program = (
+        "import hashlib; from asrkit.speak import Voice, speak; "
+        "said = [speak('hello you', Voice(name)).tobytes() for name in ('en-us+f2', 'en-us+m3', 'en-us+f2')]; "
+        "print(*(hashlib.sha256(samples).hexdigest() for samples in said))"
+    )
+    root = Path(__file__).parent.parent
+    one, two = (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root).stdout
+        for _ in range(2)
+    )
+    assert one == two and len(one.split()) == 3

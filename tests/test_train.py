@@ -242,7 +242,9 @@ def test_an_unknown_device_is_one_line(data_dir, tmp_path):
 
 @pytest.fixture(scope="module")
 def trained(data_dir, tmp_path_factory):
-    return train(tones_recipe("train.epochs=1"), data_dir=data_dir, exp_dir=tmp_path_factory.mktemp("exp"), device="cpu")
+    return train(
+        tones_recipe("train.epochs=1"), data_dir=data_dir, exp_dir=tmp_path_factory.mktemp("exp"), device="cpu"
+    )
 
 
 def test_a_checkpoint_of_another_version_or_a_broken_one_is_one_line(trained, tmp_path):
@@ -286,7 +288,9 @@ def test_a_full_disk_while_saving_keeps_the_last_good_checkpoint(trained, monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("asrkit.checkpoint.save_file", full)
-    with pytest.raises(AsrkitError, match=r"cannot be written \(.*No space left on device.*\); earlier checkpoints are"):
+    with pytest.raises(
+        AsrkitError, match=r"cannot be written \(.*No space left on device.*\); earlier checkpoints are"
+    ):
         save_checkpoint(
             trained / "checkpoints" / "00009999",
             model=checkpoint.model,
