@@ -27,14 +27,7 @@ from asrkit.speak import SPOKEN_RATE_HZ, Voice, speak
 from asrkit.train import train
 
 NAME = "spoken"  # of the data set and the run
-SETTINGS = (
-    "model=deepspeech2-small",
-    "train.batch_seconds=40",
-    "train.lr=2e-3",
-    "augment.speeds=1.0",
-    "augment.time_masks=0",
-    "augment.mel_masks=0",
-)  # learns in minutes on two cores
+SETTINGS = ("model=deepspeech2-small", "train.batch_seconds=40", "train.lr=2e-3")  # learns in minutes on two cores
 LM_ORDER = 3
 
 

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tones import make_tones
 
-from asrkit.batches import EpochPlan, eval_batches, fitting_rows, load, padding_share, plan_epoch, read_batch
+from asrkit.batches import (
+    PADDING_STEP,
+    EpochPlan,
+    eval_batches,
+    fitting_rows,
+    load,
+    padding_share,
+    plan_epoch,
+    read_batch,
+)
 from asrkit.errors import AsrkitError
 from asrkit.settings import AugmentSettings
 from asrkit.shards import INDEX_DTYPE, Index, JoinedIndex
@@ -107,7 +116,7 @@ def test_parts_of_a_batch_hold_each_utterance_once_without_needless_padding(tone
     batch = read_batch(tones, np.arange(7), augmentation=AugmentSettings())
     parts = batch.parts(3)
     assert sorted(np.concatenate([part.rows for part in parts]).tolist()) == list(range(7))
-    assert all(part.waveforms.shape[1] == part.lengths.max() for part in parts)
+    assert all(0 <= part.waveforms.shape[1] - part.lengths.max() < PADDING_STEP for part in parts)
     assert len(batch.parts(20)) == 7
 
 
@@ -117,7 +126,7 @@ def test_augmentation_depends_on_seed_epoch_and_utterance_not_on_batch_or_worker
     alone = read_batch(tones, np.array([1]), augmentation=settings, seed=3, epoch=2)
     for workers in (0, 2):
         _, second = load(tones, batches, augmentation=settings, seed=3, epoch=2, workers=workers)
-        assert torch.equal(second.waveforms[1, : alone.lengths[0]], alone.waveforms[0])
+        assert torch.equal(second.waveforms[1, : alone.lengths[0]], alone.waveforms[0, : alone.lengths[0]])
         assert torch.equal(second.masks[1], alone.masks[0])
     speeds = {int(read_batch(tones, np.array([1]), augmentation=settings, seed=3, epoch=e).lengths) for e in range(9)}
     assert len(speeds) == 3  # 0.9, 1.0 and 1.1 all come

@@ -8,12 +8,14 @@ import re
 
 # espeak-ng voices; nobody who is tested is heard in training
 VOICES = {
-    "train": (
-        *("en-us", "en-us+m1", "en-us+m2", "en-us+m3", "en-us+m5", "en-us+m7", "en-us+f1", "en-us+f2", "en-us+f4"),
-        *("en-us+Andy", "en-us+Annie", "en-us+Denis", "en-us+Lee", "en-us+anika", "en-us+linda", "en-us+adam"),
-    ),
-    "dev": ("en-us+m6", "en-us+Alicia"),
-    "test": ("en-us+m4", "en-us+f3", "en-us+steph", "en-us+Michael"),
+    split: tuple(f"en-us+{variant}" for variant in variants.split())
+    for split, variants in {
+        "train": """
+            m1 m3 m5 m7 m8 f3 f4 f5 Andy Annie Denis Mario Mike Nguyen Reed Storm adam anika antonio aunty benjamin david
+            ed edward grandma grandpa linda max miguel pablo paul pedro quincy sandro steph victor""",
+        "dev": "m2 f1",
+        "test": "m4 m6 f2 robert",
+    }.items()
 }
 
 # A slot holds its choices, separated by "|"; a choice may hold further {slots}; one that stands twice is likelier.
