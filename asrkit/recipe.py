@@ -66,6 +66,7 @@ class Recipe:
     train: TrainSettings = field(default_factory=TrainSettings)
     decode: DecodeSettings = field(default_factory=DecodeSettings)
     folder: Path | None = None  # where it was loaded from
+    overridden: tuple[str, ...] = ()  # settings given on the command line, as section.key
 
     def sections(self) -> dict[str, Section]:
         """The parts that key=value can change, by name."""
@@ -108,7 +109,9 @@ def with_overrides(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
         hint = typing.get_type_hints(type(sections[name]))[item]
         changes.setdefault(name, {})[item] = parse_value(text, hint, key)
     changed: dict[str, Any] = {name: replace(sections[name], **values) for name, values in changes.items()}
-    return replace(recipe, **changed)
+    model_keys = [key for key in known if key.startswith("model.")] if ("model" in dict(pairs)) else []
+    overridden = dict.fromkeys([*recipe.overridden, *model_keys, *(key for key, _ in pairs if key != "model")])
+    return replace(recipe, **changed, overridden=tuple(overridden))
 
 
 def _split_assignment(assignment: str) -> tuple[str, str]:

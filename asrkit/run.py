@@ -32,6 +32,7 @@ from asrkit.validate import Validation, validate
 
 VALIDATION_SECONDS = 120.0  # padded seconds in a batch of validation
 STATISTICS_UTTERANCES = 2000  # that train mean and variance are taken from
+MAY_CHANGE = ("train.workers", "train.save_minutes", "train.max_bad_steps")  # when resuming: no number depends on them
 CORPUS_BATCHES = 200  # in an epoch, where the recipe leaves the size of a batch open: small corpora need updates
 BATCH_SECONDS = (20.0, 320.0)  # least and most that this choice gives
 
@@ -91,6 +92,7 @@ def open_run(
     if path.exists():
         record = read_record(path)
         data_set = resolve_data(Path(record["data"]["folder"]).parent, record["data"]["name"], recipe.name)
+        _keep_settings(recipe, record, folder)
         progress.say(f"resuming {folder} with the settings it began with")
     else:
         data_set = resolve_data(data_dir, data, recipe.name)
@@ -115,6 +117,20 @@ def open_run(
         dev_batches=eval_batches(dev, VALIDATION_SECONDS),
         plan=EpochPlan(seed=settings.seed, batch_seconds=settings.batch_seconds),
     )
+
+
+def _keep_settings(recipe: Recipe, record: dict[str, Any], folder: Path) -> None:
+    """Takes over the settings that may change within a run; refuses others that were given and are not the run's."""
+    for key in recipe.overridden:
+        section, _, item = key.partition(".")
+        wanted = json.loads(json.dumps(asdict(recipe.sections()[section])[item]))
+        began = record[section][item] if isinstance(record.get(section), dict) else wanted
+        if key in MAY_CHANGE:
+            record[section][item] = wanted
+        elif wanted != began:
+            raise AsrkitError(
+                f"{folder} began with {key}={began}; --resume cannot make it {wanted}: leave it out, or start a new run"
+            )
 
 
 def read_record(path: Path) -> dict[str, Any]:

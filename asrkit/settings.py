@@ -223,7 +223,7 @@ class TrainSettings(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     save_minutes: float = 10.0
     validate_epochs: int = 1  # validate after every so many epochs
-    patience: int = 10  # validations without a better dev WER+CER before training stops; 0 never stops
+    patience: int = 20  # validations without a better dev WER+CER before training stops; 0 never stops
     max_bad_steps: int = 20  # updates with a loss or gradient that is not finite before training stops
 
     def check(self) -> None:

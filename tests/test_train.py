@@ -151,6 +151,24 @@ def test_a_finished_run_is_not_trained_again(data_dir, tmp_path):
         train(tones_recipe(), **arguments)
 
 
+def test_resuming_keeps_the_settings_that_numbers_depend_on(data_dir, tmp_path):
+    arguments = dict(data_dir=data_dir, exp_dir=tmp_path, run="run", device="cpu")
+    train(tones_recipe("train.epochs=1"), **arguments)
+    with pytest.raises(AsrkitError, match=r"began with model\.hidden=16; --resume cannot make it 8"):
+        train(tones_recipe("model.hidden=8"), resume=True, **arguments)
+    train(tones_recipe("train.epochs=1", "train.workers=2"), resume=True, **arguments)
+
+
+def test_tensorboard_gets_the_numbers_too(data_dir, tmp_path):
+    run = train(tones_recipe("train.epochs=2"), data_dir=data_dir, exp_dir=tmp_path, device="cpu", tensorboard=True)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    assert [event.value for event in events.Scalars("dev/wer")] == pytest.approx(
+        [line["wer"] for line in metrics(run, "dev")]
+    )
+
+
 def test_minutes_fix_the_number_of_steps_before_step_0_and_the_schedule_anneals_in_it(data_dir, tmp_path):
     start = time.monotonic()
     run = train(tones_recipe(), data_dir=data_dir, exp_dir=tmp_path, minutes=0.15, device="cpu")

@@ -11,8 +11,8 @@ VOICES = {
     split: tuple(f"en-us+{variant}" for variant in variants.split())
     for split, variants in {
         "train": """
-            m1 m3 m5 m7 m8 f3 f4 f5 Andy Annie Denis Mario Mike Nguyen Reed Storm adam anika antonio aunty benjamin david
-            ed edward grandma grandpa linda max miguel pablo paul pedro quincy sandro steph victor""",
+            m1 m3 m5 m7 m8 f3 f4 f5 Andy Annie Denis Mario Mike Nguyen Reed Storm adam anika antonio aunty benjamin
+            david ed edward grandma grandpa linda max miguel pablo paul pedro quincy sandro steph victor""",
         "dev": "m2 f1",
         "test": "m4 m6 f2 robert",
     }.items()
