@@ -1,0 +1,105 @@
+"""A synthetic corpus in, a table out: what SIGKILL at random moments does to the result of a training.
+
+    python benchmarks/bench_train_kills.py [--kills 10] [--folder FOLDER]
+
+One training runs undisturbed, another is killed again and again and resumed; the weights of both must be the same bit
+for bit, and so the WER and CER of every validation.
+"""
+
+import argparse
+import hashlib
+import json
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench_prepare import start, write_manifest, write_sounds
+
+from asrkit.checkpoint import last_checkpoint
+from asrkit.recipe import Recipe, with_overrides
+from asrkit.train import train
+
+SETTINGS = [
+    "model=deepspeech2-small",
+    "model.hidden=32",
+    "model.layers=2",
+    "train.epochs=6",
+    "train.batch_seconds=20",
+    "train.patience=0",
+    "train.save_minutes=0.02",
+]
+
+
+def run(data_dir: str, exp_dir: str) -> None:
+    """What is killed; in a process of its own."""
+    recipe = Recipe(
+        name="synthetic",
+        language="en",
+        description="",
+        licence="",
+        read_corpus=lambda root, split: [],
+        normalize=str.lower,
+        alphabet=" abcdefghijklmnopqrstuvwxyz",
+    )
+    train(with_overrides(recipe, SETTINGS), data_dir=data_dir, exp_dir=exp_dir, run="run", resume=True, device="cpu")
+
+
+def begin(data_dir: Path, exp_dir: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, __file__, "--run", str(data_dir), str(exp_dir)])  # noqa: S603  # ourselves
+
+
+def result(run_folder: Path) -> tuple[str, list[tuple[int, float, float]]]:
+    """The last weights' SHA-256, and (step, WER, CER) of every validation."""
+    weights = last_checkpoint(run_folder)
+    assert weights is not None
+    lines = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    validations = [(line["step"], line["wer"], line["cer"]) for line in lines if line["kind"] == "dev"]
+    return hashlib.sha256((weights / "model.safetensors").read_bytes()).hexdigest(), validations
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--run", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.run:
+        run(*options.run)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_sounds(folder)
+        data_dir = folder / "data"
+        assert start(data_dir, write_manifest(folder, 300), shard_utterances=100).wait() == 0
+        began = time.monotonic()
+        assert begin(data_dir, folder / "whole").wait() == 0
+        seconds = time.monotonic() - began
+        whole = result(folder / "whole" / "synthetic" / "run")
+        print(f"undisturbed: {seconds:.0f} s, {len(whole[1])} validations, weights {whole[0][:12]}")
+
+        numbers = random.Random(1)
+        kills = 0
+        while kills < options.kills:
+            process = begin(data_dir, folder / "killed")
+            try:
+                process.wait(numbers.uniform(0, seconds))  # some kills fall into the start, some into saving
+                break
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                kills += 1
+        assert begin(data_dir, folder / "killed").wait() == 0
+        killed = result(folder / "killed" / "synthetic" / "run")
+        print(
+            f"killed {kills} times and resumed: weights {killed[0][:12]}, {'identical' if killed == whole else 'DIFFER'}"
+        )
+        sys.exit(killed != whole)
+
+
+if __name__ == "__main__":
+    main()
