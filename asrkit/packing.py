@@ -24,6 +24,7 @@ from asrkit.errors import AsrkitError
 from asrkit.plan import Plan, plan_path
 from asrkit.progress import Bar, Progress
 from asrkit.shard_writer import ShardWriter, shard_is_finished
+from asrkit.shards import sidecar_path
 
 UNREADABLE = "unreadable"
 _UTTERANCES_FOR_A_PROCESS = 100  # fewer are done before another process has started
@@ -42,14 +43,14 @@ class Task:
     fingerprint: str  # of what its plan lines say, the place of the corpus and the text rules left aside
 
 
-def unfinished(plan: Plan, plan_folder: Path, data_folder: Path, codec: str) -> tuple[list[Task], int]:
+def unfinished(plan: Plan, plan_folder: Path, data_folder: Path) -> tuple[list[Task], int]:
     """The shards still to be made, and how many of them there are already, but made from something else."""
     todo, stale = [], 0
     for split, _ in plan.roles():
-        for task in _tasks(plan_path(plan_folder, split), data_folder / split, plan.shard_utterances, codec):
-            if not shard_is_finished(task.folder, task.number, codec=codec, plan=task.fingerprint):
+        for task in _tasks(plan_path(plan_folder, split), data_folder / split, **plan.audio):
+            if not shard_is_finished(task.folder, task.number, codec=task.codec, plan=task.fingerprint):
                 todo.append(task)
-                stale += (task.folder / f"shard-{task.number:06d}.jsonl").exists()
+                stale += sidecar_path(task.folder, task.number).exists()
     return todo, stale
 
 
@@ -59,7 +60,8 @@ def remove_unplanned(plan: Plan, data_folder: Path) -> None:
         folder = data_folder / split
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.glob("shard-*"):
-            if int(path.stem.removeprefix("shard-")) >= plan.shards(split):
+            number = path.stem.removeprefix("shard-")
+            if number.isdecimal() and int(number) >= plan.shards(split):
                 path.unlink()
 
 
@@ -80,7 +82,7 @@ def pack(tasks: list[Task], *, workers: int, progress: Progress) -> None:
                 _write_shard(task, bar.advance)
 
 
-def _tasks(plan_file: Path, folder: Path, shard_utterances: int, codec: str) -> Iterator[Task]:
+def _tasks(plan_file: Path, folder: Path, *, shard_utterances: int, codec: str) -> Iterator[Task]:
     """The plan of a split, cut into shards."""
     start = number = 0
     with plan_file.open("rb") as file:

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -37,11 +37,11 @@ class Plan:
 
     splits: dict[str, list[str]]
     utterances: dict[str, int]
-    shard_utterances: int
+    audio: dict[str, Any]  # settings of the shards: codec, shard_utterances
     dev_from_train: str | None = None  # "speaker" or "key": by whose hash dev was taken from train
 
     def shards(self, split: str) -> int:
-        return -(-self.utterances[split] // self.shard_utterances)
+        return -(-self.utterances[split] // int(self.audio["shard_utterances"]))
 
     def roles(self) -> Iterator[tuple[str, str]]:
         """(split, role), train first."""
@@ -137,7 +137,7 @@ def write_plan(
     splits: dict[str, list[str]] | None,
     origin: str,
     normalize: Callable[[str], str],
-    shard_utterances: int,
+    audio: dict[str, Any],
     progress: Progress,
 ) -> Plan:
     """Streams the utterances into plan files; takes a dev split from train where there is none.
@@ -155,7 +155,7 @@ def write_plan(
         _refuse_empty(counts, splits, origin)
         if splits is None:
             splits = {role: [role] * (role in counts) for role in ROLES}
-        plan = Plan(splits=splits, utterances=counts, shard_utterances=shard_utterances)
+        plan = Plan(splits=splits, utterances=counts, audio=audio)
         if not splits["dev"]:
             plan = _take_dev_from_train(folder, plan, tally, progress)
     if not splits["test"]:
@@ -286,12 +286,7 @@ def _take_dev_from_train(folder: Path, plan: Plan, tally: Tally, progress: Progr
                     counts[dev] += taken
     who = f"{len(chosen)} of {speakers} speakers" if by == "speaker" else "utterances"
     progress.say(f"no dev split: {counts[dev]} of {total} train utterances become {dev!r} ({who}, by hash)")
-    return Plan(
-        splits=plan.splits | {"dev": [dev]},
-        utterances=counts,
-        shard_utterances=plan.shard_utterances,
-        dev_from_train=by,
-    )
+    return replace(plan, splits=plan.splits | {"dev": [dev]}, utterances=counts, dev_from_train=by)
 
 
 def _speakers_within(tally: Tally, room: int) -> set[bytes]:

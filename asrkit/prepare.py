@@ -95,6 +95,8 @@ def _source(recipe: Recipe, corpus_dir: str | Path | None, manifest: str | Path 
         raise AsrkitError("both --corpus-dir and --manifest are given; wanted one of them")
     if corpus_dir and not Path(corpus_dir).is_dir():
         raise AsrkitError(f"--corpus-dir {corpus_dir} is not a folder; wanted the unpacked corpus")
+    if manifest and not Path(manifest).is_file():
+        raise AsrkitError(f"--manifest {manifest} is not a file; wanted .jsonl, .csv or .tsv")
     return {
         "schema": SCHEMA,
         "recipe": recipe.name,
@@ -125,19 +127,16 @@ def _remove_partial(folder: Path) -> None:
 def _claim(folder: Path, source: dict[str, Any]) -> None:
     """Notes the source in a new folder; refuses one that was made from another source, or holds something else."""
     path = folder / "source.json"
-    if not path.exists():
-        strange = sorted(item.name for item in folder.iterdir() if not item.name.startswith("."))
-        if strange:
-            raise AsrkitError(
-                f"{folder} holds {strange[0]!r} and no source.json: it is no data set; choose another --name"
-            )
-        write_whole(path, (json.dumps(source, indent=1) + "\n").encode("utf-8"))
-        return
-    made_from = _read_json(path)
-    if made_from != source:
+    there = sorted(item.name for item in folder.iterdir() if not item.name.startswith("."))
+    if there and not path.exists():
+        raise AsrkitError(f"{folder} holds {there[0]!r} and no source.json: it is no data set; choose another --name")
+    made_from = _read_json(path) if path.exists() else source
+    made = any(folder.glob("*/shard-*")) or any(folder.glob("download/*"))  # else a first try failed before it began
+    if made and made_from != source:
         raise AsrkitError(
             f"{folder} was made from {_describe(made_from)}; this is {_describe(source)}: choose another --name"
         )
+    write_whole(path, (json.dumps(source, indent=1) + "\n").encode("utf-8"))
 
 
 def _same_recipe(folder: Path, recipe: Recipe) -> dict[str, Any]:
@@ -190,7 +189,7 @@ def _plan(
         splits=splits,
         origin=origin,
         normalize=recipe.normalize,
-        shard_utterances=recipe.audio.shard_utterances,
+        audio=asdict(recipe.audio),
         progress=progress,
     )
 
@@ -198,7 +197,7 @@ def _plan(
 def _write_shards(recipe: Recipe, folder: Path, plan: Plan, workers: int, progress: Progress) -> None:
     """Makes the shards that are not there yet."""
     packing.remove_unplanned(plan, folder)
-    tasks, stale = packing.unfinished(plan, folder / "plan", folder, recipe.audio.codec)
+    tasks, stale = packing.unfinished(plan, folder / "plan", folder)
     total = sum(plan.shards(split) for split, _ in plan.roles())
     if stale:
         progress.say(f"{stale} of {total} shards are from another state of the corpus or audio settings: made anew")
@@ -218,7 +217,7 @@ def _write_index(
     indexing.refuse_thinned(counts, recipe.filters)
     with ExitStack() as stack:
         new = indexing.write_index(folder, plan, recipe, counts, stack, progress)
-        settings = {part: asdict(recipe.sections()[part]) for part in ("audio", "filters", "tokenizer")}
+        settings = {"audio": plan.audio} | {part: asdict(recipe.sections()[part]) for part in ("filters", "tokenizer")}
         meta = {
             "schema": SCHEMA,
             "recipe": recipe.name,
@@ -238,6 +237,7 @@ def _write_index(
         }
         (folder / "prepare.json").unlink(missing_ok=True)
         new.publish()
+    _remove_partial(folder)  # once more: the workers of one that was killed lived on for a moment
     write_whole(folder / "prepare.json", (json.dumps(meta, ensure_ascii=False, indent=1) + "\n").encode("utf-8"))
     return meta
 

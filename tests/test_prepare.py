@@ -233,7 +233,7 @@ def test_a_manifest_that_cannot_serve(tmp_path: Path, content: bytes, said: str)
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ({"manifest": "nowhere.jsonl"}, "nowhere.jsonl cannot be read"),
+        ({"manifest": "nowhere.jsonl"}, "--manifest nowhere.jsonl is not a file"),
         ({"corpus_dir": "nowhere"}, "--corpus-dir nowhere is not a folder"),
         ({"corpus_dir": ".", "manifest": "own.jsonl"}, "both --corpus-dir and --manifest"),
         ({}, "recipe 'tiny' has nothing to download; give --corpus-dir or --manifest"),
@@ -242,7 +242,11 @@ def test_a_manifest_that_cannot_serve(tmp_path: Path, content: bytes, said: str)
         ({"text_only": True}, "tiny is not prepared; run asrkit prepare tiny without --text-only first"),
     ],
 )
-def test_calls_that_cannot_serve(tmp_path: Path, how: dict[str, Any], said: str) -> None:
+def test_calls_that_cannot_serve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.jsonl").touch()
     with pytest.raises(AsrkitError, match=said):
         prepare(recipe(), data_dir=tmp_path / "data", **how)
 
@@ -272,6 +276,13 @@ def test_a_folder_made_from_another_source_is_refused(corpus: Path, tmp_path: Pa
     assert str(corpus / "own.jsonl") in str(error.value) and str(other) in str(error.value)
     assert str(error.value).endswith("choose another --name")
     assert len(open_data(tmp_path / "data", "own").index("train")) == 28  # untouched
+
+
+def test_a_first_try_that_failed_does_not_stand_in_the_way(corpus: Path, tmp_path: Path) -> None:
+    wrong = manifest(tmp_path, [])
+    with pytest.raises(AsrkitError, match="has no utterances"):
+        prepare(recipe(), data_dir=tmp_path / "data", manifest=wrong)
+    prepare(recipe(), data_dir=tmp_path / "data", manifest=corpus / "own.jsonl")
 
 
 def test_a_folder_with_something_else_in_it_is_refused(corpus: Path, tmp_path: Path) -> None:
