@@ -95,9 +95,8 @@ def main() -> None:
                 kills += 1
         assert begin(data_dir, folder / "killed").wait() == 0
         killed = result(folder / "killed" / "synthetic" / "run")
-        print(
-            f"killed {kills} times and resumed: weights {killed[0][:12]}, {'identical' if killed == whole else 'DIFFER'}"
-        )
+        verdict = "identical" if killed == whole else "DIFFER"
+        print(f"killed {kills} times and resumed: weights {killed[0][:12]}, {verdict}")
         sys.exit(killed != whole)
 
 
