@@ -74,7 +74,7 @@ class Updater:
         self.model, self.features = model.to(device), features.to(device)
         self.settings, self.augmentation = settings, augmentation
         self.device, self.precision = device, precision
-        self.replicas = [_sharing_weights(self.model) for _ in range(replicas)]
+        self.replicas = [_sharing_weights(self.model) for _ in range(replicas)] if replicas > 1 else [self.model]
         # Norms and biases are not decayed: their size carries no complexity.
         groups = [
             {"params": [p for p in model.parameters() if p.dim() > 1], "weight_decay": settings.weight_decay},
@@ -96,6 +96,7 @@ class Updater:
 
     def update(self, batch: Batch, *, lr: float, step: int) -> Update:
         """One step of gradient descent; a loss or gradient that is not finite leaves weights and statistics alone."""
+        statistics = [buffer.clone() for buffer in self.model.buffers()]
         parts = batch.to(self.device).parts(len(self.replicas))
         replicas = self.replicas[: len(parts)]
         share = [len(part.rows) / len(batch.rows) for part in parts]
@@ -114,6 +115,9 @@ class Updater:
                 group["lr"] = lr
             self.optimizer.step()
             self._collect_statistics(replicas, share)
+        else:  # a single replica is the model itself, and its forward pass has moved them
+            for buffer, before in zip(self.model.buffers(), statistics, strict=True):
+                buffer.copy_(before)
         return Update(
             loss=float(losses.mean()),
             grad_norm=float(norm),
