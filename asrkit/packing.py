@@ -145,8 +145,9 @@ def _pack_in_processes(tasks: Iterator[Task], processes: int, bar: Bar) -> None:
             if not waiting:
                 return
             finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-            bar.advance(done.value - shown)
-            shown = done.value
+            now = done.value
+            bar.advance(now - shown)
+            shown = now
             for future in finished:
                 future.result()
     except BrokenProcessPool as error:

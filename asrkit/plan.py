@@ -66,6 +66,7 @@ def load_plan(folder: Path) -> Plan:
 
 
 def plan_path(folder: Path, split: str) -> Path:
+    """Where the split's lines are, in the plan's folder."""
     return folder / f"{split}.jsonl"
 
 

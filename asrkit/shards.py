@@ -47,10 +47,12 @@ _AGAIN = "run asrkit prepare again"
 
 
 def shard_path(folder: Path, number: int) -> Path:
+    """Where the tar of that shard is, in its split's folder."""
     return folder / f"shard-{number:06d}.tar"
 
 
 def sidecar_path(folder: Path, number: int) -> Path:
+    """Where the lines about that shard are."""
     return folder / f"shard-{number:06d}.jsonl"
 
 

@@ -3,14 +3,15 @@
 import hashlib
 import json
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
 
-from asrkit.progress import Silent
+from asrkit.progress import Bar, Silent
 from asrkit.recipe import Recipe, with_overrides
 from asrkit.settings import SplitsSettings
 from asrkit.utterance import Utterance
@@ -30,16 +31,30 @@ def recipe(*settings: str, **parts: Any) -> Recipe:
     return with_overrides(made, ["filters.max_dropped=0.5", *settings])
 
 
+class _Counter:
+    def __init__(self, done: dict[str, float], label: str) -> None:
+        self.done, self.label = done, label
+
+    def advance(self, amount: float = 1, status: str = "") -> None:
+        self.done[self.label] += amount
+
+
 class Listener(Silent):
     """Keeps what prepare says."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.done: dict[str, float] = {}  # by the bars' labels
 
     def say(self, message: str) -> None:
         self.said.append(message)
 
     warn = say
+
+    @contextmanager
+    def bar(self, label: str, total: float | None, unit: str = "") -> Iterator[Bar]:
+        self.done[label] = 0
+        yield _Counter(self.done, label)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         self.said += [" ".join(map(str, columns)), *(" ".join(map(str, row)) for row in rows)]

@@ -212,8 +212,8 @@ def test_a_manifest_that_does_not_exist_in_a_process_of_its_own(good_home: Path)
     command = [sys.executable, "-m", "asrkit", "prepare", "librispeech", "--manifest", "none.csv"]
     ended = subprocess.run(command, cwd=good_home, capture_output=True, text=True, check=False)
     complaint = Outcome(ended.returncode, ended.stdout, ended.stderr).complaint()
-    assert "none.csv cannot be read (No such file or directory)" in complaint
-    assert not (good_home / "data" / "none" / "prepare.json").exists()
+    assert "none.csv" in complaint
+    assert not (good_home / "data" / "none").exists()
 
 
 @pytest.fixture

@@ -112,8 +112,10 @@ def start(data_dir: Path, path: Path, workers: int) -> subprocess.Popen[bytes]:
 @pytest.mark.slow
 def test_processes_make_no_difference(larger: Path, tmp_path: Path) -> None:
     made = recipe("audio.shard_utterances=20")
-    metas = [prepare(made, data_dir=tmp_path / f"{n}", manifest=larger, workers=n) for n in (1, 2)]
+    listener = Listener()
+    metas = [prepare(made, data_dir=tmp_path / f"{n}", manifest=larger, workers=n, progress=listener) for n in (1, 2)]
     assert metas[0] == metas[1]
+    assert set(listener.done.values()) == {300}
     assert files_of(tmp_path / "1" / "own") == files_of(tmp_path / "2" / "own")
 
 
