@@ -22,7 +22,7 @@ from asrkit.progress import Progress, Silent
 from asrkit.report import PAGE, TABLE_COLUMNS, Conditions, Result, table_row, write_report
 from asrkit.search import BeamSearch, Hypothesis, LogProbs, Search, Searched, greedy, search_all
 from asrkit.settings import DecodeSettings
-from asrkit.shards import DataSet, Index, JoinedIndex, open_data
+from asrkit.shards import DataSet, Index, joined_fingerprint, open_data
 
 GROUPS = ("speaker", "gender")  # what an utterance knows that error rates are broken down by
 FEW_SPELLED = 0.9  # share of an n-gram's words that the tokenizer spells, below which the user is warned
@@ -107,8 +107,9 @@ def _open_data(checkpoint: Checkpoint, data_dir: str | Path | None, progress: Pr
             f"data {data.folder} was prepared with another tokenizer than checkpoint {checkpoint.path} has; wanted the "
             f"data as it was in training: train again, or prepare the old data under another --name"
         )
-    train = data.splits["train"]
-    if train and JoinedIndex([data.index(split) for split in train]).fingerprint != recorded["fingerprint"]:
+    # prepare.json knows it; opening the train index here would ask for train's shards, which may be elsewhere by now
+    now = [data.meta["counts"][split]["fingerprint"] for split in data.splits["train"]]
+    if now and joined_fingerprint(now) != recorded["fingerprint"]:
         progress.warn(
             f"data {data.folder} was prepared again since this run was trained on it: its train split changed"
         )

@@ -140,11 +140,13 @@ def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Step]:
 
 
 def count(alignment: Iterable[Step]) -> Counts:
+    """An alignment's reference units and errors by kind."""
     kinds = Counter(step.kind for step in alignment)
     return Counts(kinds["equal"] + kinds["sub"] + kinds["del"], kinds["ins"], kinds["del"], kinds["sub"])
 
 
 def total(counts: Iterable[Counts]) -> Counts:
+    """The counts of a corpus: errors and units added up, never rates averaged."""
     return sum(counts, Counts())
 
 
@@ -227,6 +229,7 @@ class Evidence:
 
 
 def evidence(results: Sequence[Result]) -> Evidence:
+    """What the error rates rest on: the commonest errors, and the results grouped by what the corpus knows."""
     steps = Counter(step for result in results for step in result.alignment if step.kind != "equal")
     char_steps = Counter(step for result in results for step in result.char_alignment if step.kind != "equal")
     groups = {"duration": _by_duration(results)} if results else {}

@@ -33,6 +33,7 @@ from asrkit.validate import Validation, validate
 VALIDATION_SECONDS = 120.0  # padded seconds in a batch of validation
 STATISTICS_UTTERANCES = 2000  # that train mean and variance are taken from
 MAY_CHANGE = ("train.workers", "train.save_minutes", "train.max_bad_steps")  # when resuming: no number depends on them
+SHORT_FIRST_EPOCHS = 2  # an epoch from short to long must be followed by another, or the long ones are never seen
 CORPUS_BATCHES = 200  # in an epoch, where the recipe leaves the size of a batch open: small corpora need updates
 BATCH_SECONDS = (20.0, 320.0)  # least and most that this choice gives
 
@@ -67,6 +68,8 @@ def find_or_name_run(recipe: Recipe, *, run: str | None, exp_dir: Path, resume: 
     mine = [folder for folder in run_folders(exp_dir) if folder.parent.name == recipe.name]
     if run is None:
         return mine[-1] if resume and mine else home / _fresh_name(home)
+    if run != Path(run).name and not (Path(run) / "recipe.json").exists():
+        raise AsrkitError(f"--run {run!r} cannot name a folder in {home}; wanted a plain word, or the path of a run")
     folder = Path(run) if (Path(run) / "recipe.json").exists() else home / run
     if (folder / "recipe.json").exists() and not resume:
         raise AsrkitError(f"run {folder} exists; choose another name, or go on with it: --resume --run {folder.name}")
@@ -219,7 +222,10 @@ def fix_schedule(run: Run, updater: Updater, *, minutes: float | None, began: fl
     with progress.bar("measuring the speed", None):
         speed = measure(updater, run.train, one)
         if minutes is None:
-            steps = sum(len(plan_epoch(run.train, run.plan, epoch)) for epoch in range(run.settings.epochs))
+            epochs = run.settings.epochs
+            short_first = run.settings.sorta_grad and epochs >= SHORT_FIRST_EPOCHS
+            plan = replace(run.plan, short_first=short_first)
+            steps = sum(len(plan_epoch(run.train, plan, epoch)) for epoch in range(epochs))
         else:
             validation_s, save_s = _time_validation(run, updater), _time_saving(run, updater)
             budget = fit_steps(
@@ -232,12 +238,12 @@ def fix_schedule(run: Run, updater: Updater, *, minutes: float | None, began: fl
                 validate_epochs=every,
             )
             steps, every = budget.steps, budget.validate_epochs
+            short_first = run.settings.sorta_grad and steps >= SHORT_FIRST_EPOCHS * len(one)
     schedule = {
         "steps": steps,
         "steps_per_epoch": len(one),
         "validate_epochs": every,
-        # a first epoch from short to long must be followed by others, or the long ones are never seen
-        "short_first": run.settings.sorta_grad and steps >= 2 * len(one),
+        "short_first": short_first,
         "minutes": minutes,
     }
     record = run.record | {"schedule": schedule, "started": time.time(), "device": str(updater.device)}

@@ -238,6 +238,8 @@ Search = Callable[[LogProbs], list[Hypothesis]]
 
 @dataclass(frozen=True)
 class Searched:
+    """What a search found in one utterance, and what it cost."""
+
     hypotheses: list[Hypothesis]
     cpu_s: float  # of the search alone, in whichever process
 

@@ -80,6 +80,8 @@ class FiltersSettings(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerSettings(Section):
+    """How text becomes labels."""
+
     kind: Literal["characters", "unigram", "bpe"] = "characters"
     size: int = 1000  # labels of unigram and bpe, blank included; characters take what train holds
 
@@ -210,6 +212,8 @@ def architecture(name: str) -> ModelSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings(Section):
+    """How long, how fast and in what portions the model learns."""
+
     epochs: int = 40  # --minutes N replaces it by the number of steps that fit
     batch_seconds: float = 0.0  # padded seconds of audio in one batch; 0: a 200th of the corpus, from 20 to 320
     lr: float = 1e-3

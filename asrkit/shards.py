@@ -181,6 +181,11 @@ class Index:
         return str(self._meta["tokenizer"])
 
 
+def joined_fingerprint(fingerprints: Sequence[str]) -> str:
+    """That of several indexes as one."""
+    return fingerprints[0] if len(fingerprints) == 1 else sha256(" ".join(fingerprints).encode()).hexdigest()[:16]
+
+
 class JoinedIndex(Index):
     """Several splits as one, in the order given; shards are numbered through."""
 
@@ -230,9 +235,7 @@ class JoinedIndex(Index):
 
     @property
     def fingerprint(self) -> str:
-        if len(self._indexes) == 1:
-            return self._indexes[0].fingerprint
-        return sha256(" ".join(index.fingerprint for index in self._indexes).encode()).hexdigest()[:16]
+        return joined_fingerprint([index.fingerprint for index in self._indexes])
 
     @property
     def tokenizer_fingerprint(self) -> str:

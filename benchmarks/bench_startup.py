@@ -1,6 +1,6 @@
 """Nothing in, a line out: how long `asrkit --help` takes, the median of eleven starts.
 
-    python benchmarks/bench_startup.py
+python benchmarks/bench_startup.py
 """
 
 import statistics

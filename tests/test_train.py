@@ -141,6 +141,19 @@ def test_a_killed_training_started_again_ends_with_the_same_weights(data_dir, tm
     assert same(final_weights(whole), final_weights(run))
 
 
+def test_the_schedule_has_as_many_steps_as_the_epochs_have_batches(data_dir, tmp_path):
+    recipe = tones_recipe("train.epochs=6", "train.validate_epochs=2", "train.patience=0")
+    run = train(recipe, data_dir=data_dir, exp_dir=tmp_path, device="cpu")
+    assert [line["epoch"] for line in metrics(run, "dev")] == [2, 4, 6]
+    last = json.loads((run / "train.json").read_text(encoding="utf-8"))
+    assert (last["epoch"], last["batch"]) == (6, 0)
+
+
+def test_a_run_cannot_leave_the_experiment_folder(data_dir, tmp_path):
+    with pytest.raises(AsrkitError, match=r"--run '\.\./out' cannot name a folder"):
+        train(tones_recipe(), data_dir=data_dir, exp_dir=tmp_path, run="../out", device="cpu")
+
+
 def test_a_finished_run_is_not_trained_again(data_dir, tmp_path):
     arguments = dict(data_dir=data_dir, exp_dir=tmp_path, run="run", device="cpu")
     run = train(tones_recipe("train.epochs=1"), **arguments)
