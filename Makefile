@@ -46,7 +46,8 @@ $(READY): pyproject.toml constraints.txt
 	    "compiler; on Debian and Ubuntu: apt install python3 python3-venv python3-dev build-essential" \
 	    "(another Python: make PYTHON=python3.12 ...)"; exit 1; }
 	@if [ -e .venv/.unfinished ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
-	    mkdir -p .venv && touch .venv/.unfinished && $(PYTHON) -m venv --clear .venv; fi
+	    mkdir -p .venv && touch .venv/.unfinished \
+	    && find .venv -mindepth 1 -maxdepth 1 ! -name .unfinished -exec rm -rf {} + && $(PYTHON) -m venv .venv; fi
 	@touch .venv/.unfinished && rm -f $@
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 13))' \

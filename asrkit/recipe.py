@@ -13,6 +13,7 @@ from typing import Any
 
 from asrkit.errors import AsrkitError, did_you_mean
 from asrkit.settings import (
+    ARCHITECTURE_FEATURES,
     AudioSettings,
     AugmentSettings,
     DecodeSettings,
@@ -88,7 +89,8 @@ class Recipe:
 
 
 def with_overrides(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
-    """The recipe with each `section.key=value` applied; `model=NAME` takes a named architecture, before any model.key.
+    """The recipe with each `section.key=value` applied; `model=NAME` takes a named architecture (and
+    the features it cannot do without), before any other key.
 
     Raises:
         AsrkitError: not an assignment, no such section or key (with the nearest name), or a value of the wrong kind.
@@ -96,7 +98,8 @@ def with_overrides(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     pairs = [_split_assignment(assignment) for assignment in assignments]
     for key, text in pairs:
         if key == "model":
-            recipe = replace(recipe, model=architecture(text))
+            features = replace(recipe.features, **ARCHITECTURE_FEATURES.get(text, {}))
+            recipe = replace(recipe, model=architecture(text), features=features)
     changes: dict[str, dict[str, Any]] = {}
     sections = recipe.sections()
     known = [f"{name}.{item.name}" for name, part in sections.items() for item in fields(part)]

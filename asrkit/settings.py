@@ -198,6 +198,10 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 }
 
 
+# Settings of the features that an architecture cannot do without: what streams cannot wait for an utterance's own mean.
+ARCHITECTURE_FEATURES: dict[str, dict[str, Any]] = {"deepspeech2-streaming": {"normalize": "train"}}
+
+
 def architecture(name: str) -> ModelSettings:
     """The named architecture, whole.
 

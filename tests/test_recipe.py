@@ -180,3 +180,10 @@ def test_fingerprint_changes_with_the_text_rules_alone(tmp_path: Path) -> None:
     alphabet = load_recipe(write_recipe(tmp_path / "four", WHOLE.replace('" ab"', '" abc"')))
     assert one.text_fingerprint() == same.text_fingerprint() == settings.text_fingerprint()
     assert len({one.text_fingerprint(), rules.text_fingerprint(), alphabet.text_fingerprint()}) == 3
+
+
+def test_a_model_that_streams_takes_the_features_that_can() -> None:
+    recipe = with_overrides(load_recipe("librispeech"), ["model=deepspeech2-streaming"])
+    assert recipe.features.normalize == "train"
+    own = with_overrides(load_recipe("librispeech"), ["model=deepspeech2-streaming", "features.normalize=utterance"])
+    assert own.features.normalize == "utterance"
