@@ -24,9 +24,10 @@ from asrkit.shards import JoinedIndex
 
 Rows = NDArray[np.int64]  # row numbers of an index
 
-# Batches are padded to multiples of this: kernels are made ready for each new shape, which took a fifth of the time of
-# training on a CPU, and memory for as long as they are kept.
-PADDING_STEP = 5120  # samples, 0.32 s
+# Batches are padded to few different lengths: kernels are made ready for each new shape, which took a fifth of the time
+# of training on a CPU, and memory for as long as they are kept. The steps are powers of two, from 40 ms up.
+LEAST_PADDING_STEP = 640  # samples
+PADDING_SHARE = 1 / 16  # of the length, at most
 
 LENGTH_JITTER = 0.08  # buckets are cut from lengths blurred by so much: 4 % padding, and batches that differ by epoch
 
@@ -159,7 +160,7 @@ def read_batch(
         sounds.append(sound)
     tokens = [index.tokens(row) for row in rows.tolist()]
     return Batch(
-        waveforms=torch.from_numpy(_padded(sounds, np.dtype(np.float32), PADDING_STEP)),
+        waveforms=torch.from_numpy(_padded(sounds, np.dtype(np.float32), _padded_length)),
         lengths=torch.tensor([len(sound) for sound in sounds]),
         tokens=torch.from_numpy(_padded(tokens, np.dtype(np.int64))),
         token_lengths=torch.tensor([len(ids) for ids in tokens]),
@@ -168,14 +169,20 @@ def read_batch(
     )
 
 
-def _padded(arrays: Sequence[NDArray[Any]], dtype: np.dtype[Any], step: int = 1) -> NDArray[Any]:
-    padded = np.zeros((len(arrays), _padded_length(max(len(array) for array in arrays), step)), dtype)
+def _padded(
+    arrays: Sequence[NDArray[Any]], dtype: np.dtype[Any], to: Callable[[int], int] = lambda length: length
+) -> NDArray[Any]:
+    padded = np.zeros((len(arrays), to(max(len(array) for array in arrays))), dtype)
     for line, array in zip(padded, arrays, strict=True):
         line[: len(array)] = array
     return padded
 
 
-def _padded_length(length: int, step: int = PADDING_STEP) -> int:
+def _padded_length(length: int) -> int:
+    """The next of the lengths in samples that batches come in."""
+    step = LEAST_PADDING_STEP
+    while 2 * step <= length * PADDING_SHARE:
+        step *= 2
     return -(-length // step) * step
 
 
