@@ -6,7 +6,9 @@ the list at step n, so what follows is the same whatever the number of loader wo
 Shapes: N utterances of the index, B utterances of a batch, S samples, U labels, M masks.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +30,8 @@ Rows = NDArray[np.int64]  # row numbers of an index
 # of training on a CPU, and memory for as long as they are kept. The steps are powers of two, from 40 ms up.
 LEAST_PADDING_STEP = 640  # samples
 PADDING_SHARE = 1 / 16  # of the length, at most
+
+PREFETCHED = 4  # batches read ahead, by each loader process or by the loader thread
 
 LENGTH_JITTER = 0.08  # buckets are cut from lengths blurred by so much: 4 % padding, and batches that differ by epoch
 
@@ -222,23 +226,43 @@ def load(
     workers: int = 0,
     pin: bool = False,
 ) -> Iterator[Batch]:
-    """The batches of a plan, read ahead by `workers` processes (0 reads in this one).
+    """The batches of a plan, read ahead by `workers` processes, or with 0 by a thread of this one.
 
     Raises:
         AsrkitError: a sample cannot be read.
     """
-    loader = DataLoader(
-        _PlannedBatches(index, batches, augmentation, seed, epoch),
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-        pin_memory=pin,
-        worker_init_fn=_leave_interrupts_to_the_parent,
+    planned = _PlannedBatches(index, batches, augmentation, seed, epoch)
+    loaded: Iterable[Batch | AsrkitError] = (
+        DataLoader(
+            planned,
+            batch_size=None,
+            num_workers=workers,
+            prefetch_factor=PREFETCHED,
+            pin_memory=pin,
+            worker_init_fn=_leave_interrupts_to_the_parent,
+        )
+        if workers
+        else _read_ahead(planned)
     )
-    for batch in loader:
+    for batch in loaded:
         if isinstance(batch, AsrkitError):
             raise batch
         yield batch
+
+
+def _read_ahead(planned: _PlannedBatches) -> Iterator[Batch | AsrkitError]:
+    """The batches in order, the next ones being read while one is used."""
+    with ThreadPoolExecutor(1, thread_name_prefix="loader") as thread:
+        waiting = deque(thread.submit(planned.__getitem__, place) for place in range(min(PREFETCHED, len(planned))))
+        try:
+            for place in range(len(planned)):
+                batch = waiting.popleft().result()
+                if place + PREFETCHED < len(planned):
+                    waiting.append(thread.submit(planned.__getitem__, place + PREFETCHED))
+                yield batch
+        finally:
+            for left in waiting:
+                left.cancel()
 
 
 def _leave_interrupts_to_the_parent(worker: int) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from asrkit.errors import AsrkitError, did_you_mean
 from asrkit.settings import (
-    ARCHITECTURE_FEATURES,
+    ARCHITECTURE_SETTINGS,
     AudioSettings,
     AugmentSettings,
     DecodeSettings,
@@ -89,8 +89,8 @@ class Recipe:
 
 
 def with_overrides(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
-    """The recipe with each `section.key=value` applied; `model=NAME` takes a named architecture (and
-    the features it cannot do without), before any other key.
+    """The recipe with each `section.key=value` applied; `model=NAME` takes a named architecture and
+    what goes with it, before any other key.
 
     Raises:
         AsrkitError: not an assignment, no such section or key (with the nearest name), or a value of the wrong kind.
@@ -98,8 +98,9 @@ def with_overrides(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     pairs = [_split_assignment(assignment) for assignment in assignments]
     for key, text in pairs:
         if key == "model":
-            features = replace(recipe.features, **ARCHITECTURE_FEATURES.get(text, {}))
-            recipe = replace(recipe, model=architecture(text), features=features)
+            recipe = replace(recipe, model=architecture(text))
+            for name, values in ARCHITECTURE_SETTINGS.get(text, {}).items():
+                recipe = replace(recipe, **{name: replace(recipe.sections()[name], **values)})  # type: ignore[arg-type]  # a section by its name
     changes: dict[str, dict[str, Any]] = {}
     sections = recipe.sections()
     known = [f"{name}.{item.name}" for name, part in sections.items() for item in fields(part)]

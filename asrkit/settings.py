@@ -198,8 +198,12 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 }
 
 
-# Settings of the features that an architecture cannot do without: what streams cannot wait for an utterance's own mean.
-ARCHITECTURE_FEATURES: dict[str, dict[str, Any]] = {"deepspeech2-streaming": {"normalize": "train"}}
+# What goes with an architecture in other sections: what streams cannot wait for an utterance's own mean, and a small
+# model takes larger steps.
+ARCHITECTURE_SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
+    "deepspeech2-streaming": {"features": {"normalize": "train"}},
+    "deepspeech2-small": {"train": {"lr": 2e-3}},
+}
 
 
 def architecture(name: str) -> ModelSettings:

@@ -80,7 +80,8 @@ class Updater:
             {"params": [p for p in model.parameters() if p.dim() > 1], "weight_decay": settings.weight_decay},
             {"params": [p for p in model.parameters() if p.dim() <= 1], "weight_decay": 0.0},
         ]
-        self.optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas)
+        fused = device.type in ("cpu", "cuda")  # one pass over the weights instead of ten
+        self.optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, fused=fused)
 
     def trial(self) -> "Updater":
         """A throw-away copy with the same weights and a fresh optimiser."""

@@ -1,6 +1,7 @@
 """What all tests share: one thread for each process, and the recordings beside the repository where there are any."""
 
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -13,6 +14,10 @@ hypothesis.settings.load_profile("house")
 # Before anything imports numpy or torch: tests run in parallel, and their sums must not depend on the machine.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+
+# A runner in the background ignores Ctrl-C, and all that it starts would, too: some tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -81,8 +82,8 @@ def imported_modules(tree: ast.AST) -> set[str]:
 
 def committed_files() -> list[Path]:
     command = ["git", "-C", str(HOUSE), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, capture_output=True, text=True)
-    if listed.returncode:
+    listed = subprocess.run(command, capture_output=True, text=True) if shutil.which("git") else None
+    if listed is None or listed.returncode:
         pytest.skip("not a git checkout")
     paths = [HOUSE / name for name in listed.stdout.split("\0") if name]
     return [path for path in paths if path.is_file()]
