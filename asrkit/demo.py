@@ -35,7 +35,7 @@ LM_ORDER = 3
 class Size:
     """How many sentences: spoken ones for each split, and those of the text that the n-gram is made from."""
 
-    train: int = 1000
+    train: int = 1250
     dev: int = 50
     test: int = 200
     text: int = 20_000

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
 from multiprocessing import connection, get_context, parent_process
-from multiprocessing.synchronize import Event
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -134,34 +134,45 @@ def _write_sample(writer: ShardWriter, record: dict[str, Any]) -> None:
 
 def _pack_in_processes(tasks: Iterator[Task], processes: int, bar: Bar) -> None:
     context = get_context("spawn")  # a fork would copy whatever threads the caller has
-    stop, done = context.Event(), context.Value("L", 0)
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker, initargs=(stop, done))
-    waiting: set[Future[None]] = set()
-    shown = 0
+    # Pipes and bare counters, nothing with a lock: a worker that is killed while it holds one keeps it forever.
+    (stop, ask_to_stop), (die, tell_to_die) = context.Pipe(duplex=False), context.Pipe(duplex=False)
+    done = context.RawArray("L", 2 * processes)  # utterances of each shard under way
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker, initargs=(stop, die, done))
+    free = list(range(2 * processes))  # places in `done`
+    waiting: dict[Future[None], tuple[int, int]] = {}  # place and number of utterances of each shard under way
+    finished = shown = 0
     try:
         while True:
-            for task in islice(tasks, 2 * processes - len(waiting)):
-                waiting.add(pool.submit(_write_shard_in_worker, task))
+            for task in islice(tasks, len(free)):
+                place = free.pop()
+                waiting[pool.submit(_write_shard_in_worker, task, place)] = place, task.lines
             if not waiting:
                 return
-            finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-            now = done.value
+            for future in wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED).done:
+                place, lines = waiting.pop(future)
+                free.append(place)
+                done[place] = 0
+                finished += lines
+                future.result()
+            now = finished + sum(done)
             bar.advance(now - shown)
             shown = now
-            for future in finished:
-                future.result()
     except BrokenProcessPool as error:
+        # The pool ends the workers that it knows; one that was just being started would be waited for forever.
+        tell_to_die.send_bytes(b"now")
         raise AsrkitError(
             "a worker process was killed, perhaps because memory ran out: start again, with fewer --workers; "
             "finished shards are kept"
         ) from error
     finally:
-        stop.set()
+        ask_to_stop.send_bytes(b"soon")
         pool.shutdown(wait=True, cancel_futures=True)
+        for end in (stop, ask_to_stop, die, tell_to_die):
+            end.close()
 
 
-# In a worker process: whether to stop, and how many utterances all workers have done.
-_stop: Event
+# In a worker process: whether to stop, and how many utterances are done of each shard under way.
+_stop: Connection
 _done: Any
 
 
@@ -169,26 +180,24 @@ class _StoppedError(Exception):
     """Ends a shard that is no longer wanted; its temporary file goes with it."""
 
 
-def _start_worker(stop: Event, done: Any) -> None:
+def _start_worker(stop: Connection, die: Connection, done: Any) -> None:
     global _stop, _done
     _stop, _done = stop, done
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent sets `stop`
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent asks to stop
+    threading.Thread(target=_die_when_told, args=(die,), daemon=True).start()
 
 
-def _die_with_parent() -> None:
-    """A parent that was killed cannot set `stop`; its workers would wait for it forever."""
+def _die_when_told(die: Connection) -> None:
+    """A parent that was killed cannot ask to stop, nor can a broken pool; workers would wait forever."""
     parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
+    connection.wait([die, *([parent.sentinel] if parent is not None else [])])
+    os._exit(1)
 
 
-def _write_shard_in_worker(task: Task) -> None:
+def _write_shard_in_worker(task: Task, place: int) -> None:
     def advance() -> None:
-        with _done.get_lock():
-            _done.value += 1
-        if _stop.is_set():
+        _done[place] += 1
+        if _stop.poll():
             raise _StoppedError
 
     _write_shard(task, advance)
