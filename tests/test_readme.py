@@ -13,11 +13,15 @@ from typing import Any
 
 import pytest
 import soundfile
+import torch
 from local_server import LocalServer, serving
 from small_librispeech import archive_of, tone, write_split
 
 from asrkit import cli
+from asrkit.checkpoint import build
 from asrkit.kneser_ney import build_arpa
+from asrkit.recipe import load_recipe, with_overrides
+from asrkit.settings import ARCHITECTURES
 
 HOUSE = Path(__file__).parents[1]
 README = (HOUSE / "README.md").read_text(encoding="utf-8")
@@ -188,3 +192,13 @@ def test_the_tree_is_there() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert target.startswith("http") or (page.parent / target).exists(), target
+
+
+def test_models_have_as_many_parameters_as_the_readme_says() -> None:
+    said = dict(re.findall(r"^\| `([\w-]+)` \| .* \| ([\d.]+) M \|$", README, re.M))
+    assert list(said) == list(ARCHITECTURES)
+    recipe = load_recipe(HOUSE / "recipes" / "librispeech")
+    for name, millions in said.items():
+        with torch.device("meta"):
+            model, _ = build(with_overrides(recipe, [f"model={name}"]).to_json(), 29)
+        assert f"{sum(weights.numel() for weights in model.parameters()) / 1e6:.1f}" == millions, name
