@@ -1,5 +1,6 @@
 """A model and a dev index in, its greedy WER and CER out; never augmented."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -22,12 +23,17 @@ class Validation:
 
     wer: float
     cer: float
-    example: tuple[str, str]  # reference and hypothesis of one utterance, to look at
+    words: int  # of the references
 
     @property
     def score(self) -> float:
         """What models are chosen by; lower is better. CER tells weak models apart, WER good ones."""
         return self.wer + self.cer
+
+    @property
+    def noise(self) -> float:
+        """The standard error of the WER: differences within it say little about which model is better."""
+        return math.sqrt(min(self.wer, 1) * (1 - min(self.wer, 1)) / max(1, self.words))
 
 
 def validate(
@@ -59,4 +65,4 @@ def validate(
     run = one_core_threads(threads).map if threads > 1 else map
     pairs = list(chain.from_iterable(run(decode, batches)))
     words = error_rate([(reference.split(), hypothesis.split()) for reference, hypothesis in pairs])
-    return Validation(wer=words.rate, cer=error_rate(pairs).rate, example=pairs[len(pairs) // 2])
+    return Validation(wer=words.rate, cer=error_rate(pairs).rate, words=words.units)

@@ -5,7 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import md5
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,10 +18,9 @@ from local_server import LocalServer, serving
 from small_librispeech import archive_of, tone, write_split
 
 from asrkit import cli
-from asrkit.checkpoint import build
 from asrkit.kneser_ney import build_arpa
-from asrkit.recipe import load_recipe, with_overrides
-from asrkit.settings import ARCHITECTURES
+from asrkit.model import DeepSpeech2
+from asrkit.settings import ARCHITECTURES, architecture
 
 HOUSE = Path(__file__).parents[1]
 README = (HOUSE / "README.md").read_text(encoding="utf-8")
@@ -197,8 +196,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_models_have_as_many_parameters_as_the_readme_says() -> None:
     said = dict(re.findall(r"^\| `([\w-]+)` \| .* \| ([\d.]+) M \|$", README, re.M))
     assert list(said) == list(ARCHITECTURES)
-    recipe = load_recipe(HOUSE / "recipes" / "librispeech")
     for name, millions in said.items():
+        settings = asdict(architecture(name))
         with torch.device("meta"):
-            model, _ = build(with_overrides(recipe, [f"model={name}"]).to_json(), 29)
+            model = DeepSpeech2(mels=80, labels=29, **{key: value for key, value in settings.items() if key != "name"})
         assert f"{sum(weights.numel() for weights in model.parameters()) / 1e6:.1f}" == millions, name
