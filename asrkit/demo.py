@@ -69,6 +69,7 @@ def demo(
 
     Raises:
         AsrkitError: a recipe without demo.py, no espeak-ng, or what the other verbs raise.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; started again, it goes on.
     """
     home = Path(folder)
     recipe = with_overrides(load_recipe(recipe_name), settings)
@@ -141,7 +142,7 @@ def _train(recipe: Recipe, home: Path, minutes: float | None, device: str, progr
     if (run / "train.json").exists():
         progress.say(f"{run} is already trained")
         return run
-    return train(
+    train(
         recipe,
         data=NAME,
         data_dir=home / "data",
@@ -152,6 +153,9 @@ def _train(recipe: Recipe, home: Path, minutes: float | None, device: str, progr
         device=device,
         progress=progress,
     )
+    if not (run / "train.json").exists():
+        raise KeyboardInterrupt  # train has saved and stopped on a signal; half a training is not worth decoding
+    return run
 
 
 def _build_lm(recipe: Recipe, sentences: Sequence[str], path: Path, progress: Progress) -> Path:

@@ -2,15 +2,19 @@
 
 import json
 import random
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from asrkit.budget import Speed
 from asrkit.demo import Size, demo
 from asrkit.errors import AsrkitError
 from asrkit.recipe import load_recipe, load_sibling
 from asrkit.speak import Voice, speak
+from asrkit.update import Update, Updater
 
 RECIPE = load_recipe(Path(__file__).parent.parent / "recipes" / "librispeech")
 GRAMMAR = load_sibling(RECIPE, "demo")
@@ -59,6 +63,29 @@ def _made(folder: Path) -> dict[Path, int]:
     """What takes long to make, and when it was written."""
     patterns = ("corpus/*", "lm.arpa", "data/*/*/*.tar", "exp/*/*/checkpoints/*/*")
     return {path: path.stat().st_mtime_ns for pattern in patterns for path in folder.glob(pattern)}
+
+
+@pytest.mark.slow
+def test_stopped_in_training_it_ends_there_and_goes_on_when_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run() -> list[dict[str, object]]:
+        return demo(str(RECIPE.folder), folder=tmp_path, minutes=None, size=TINY, settings=QUICK, device="cpu")
+
+    def stop_after_a_step(self: Updater, *arguments: Any, **named: Any) -> Update:
+        signal.raise_signal(signal.SIGTERM)
+        return update(self, *arguments, **named)
+
+    update = Updater.update
+    monkeypatch.setattr(Updater, "update", stop_after_a_step)
+    monkeypatch.setattr("asrkit.run.measure", lambda *arguments: Speed(1.0, 1.0, 1.0))  # it updates a copy
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    trained = tmp_path / "exp" / "librispeech" / "spoken"
+    assert not (trained / "decode").exists() and not (trained / "train.json").exists()
+    monkeypatch.undo()
+    assert len(run()) == 2
+    assert (trained / "train.json").exists()
 
 
 @pytest.mark.slow
