@@ -2,8 +2,8 @@
 
     python benchmarks/bench_train_kills.py [--kills 10] [--folder FOLDER]
 
-One training runs undisturbed, another is killed again and again and resumed; the weights of both must be the same bit
-for bit, and so the WER and CER of every validation.
+One training runs undisturbed, others are killed again and again and resumed, until all kills are spent; the weights of
+all must be the same bit for bit, and so the WER and CER of every validation.
 """
 
 import argparse
@@ -83,21 +83,26 @@ def main() -> None:
         print(f"undisturbed: {seconds:.0f} s, {len(whole[1])} validations, weights {whole[0][:12]}")
 
         numbers = random.Random(1)
-        kills = 0
-        while kills < options.kills:
-            process = begin(data_dir, folder / "killed")
-            try:
-                process.wait(numbers.uniform(0, seconds))  # some kills fall into the start, some into saving
-                break
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                kills += 1
-        assert begin(data_dir, folder / "killed").wait() == 0
-        killed = result(folder / "killed" / "synthetic" / "run")
-        verdict = "identical" if killed == whole else "DIFFER"
-        print(f"killed {kills} times and resumed: weights {killed[0][:12]}, {verdict}")
-        sys.exit(killed != whole)
+        kills, trainings, identical = 0, 0, 0
+        while kills < options.kills:  # a training outlives only some kills: then the next one begins
+            exp_dir = folder / f"killed-{trainings}"
+            while kills < options.kills:
+                process = begin(data_dir, exp_dir)
+                try:
+                    process.wait(numbers.uniform(0, seconds))  # some kills fall into the start, some into saving
+                    break
+                except subprocess.TimeoutExpired:
+                    process.send_signal(signal.SIGKILL)
+                    process.wait()
+                    kills += 1
+            assert begin(data_dir, exp_dir).wait() == 0  # resumes what is unfinished, confirms what is finished
+            killed = result(exp_dir / "synthetic" / "run")
+            trainings += 1
+            identical += killed == whole
+            verdict = "identical" if killed == whole else "DIFFERS"
+            print(f"training {trainings}, {kills} kills so far: weights {killed[0][:12]}, {verdict}", flush=True)
+        print(f"{kills} kills, {trainings} trainings, {identical} identical to the undisturbed one")
+        sys.exit(identical != trainings)
 
 
 if __name__ == "__main__":
