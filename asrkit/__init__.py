@@ -12,9 +12,9 @@ What the verbs of the command line do is a function of the same name in a module
     from asrkit.decode import decode
     from asrkit.transcribe import transcribe
 
-    recipe = asrkit.with_overrides(asrkit.load_recipe("librispeech"), ["train.lr=2e-4"])
-    prepare(recipe, data_dir="data", manifest="my/english.jsonl")
-    run = train(recipe, data="english", minutes=30)
+    recipe = asrkit.with_overrides(asrkit.load_recipe("NAME"), ["train.lr=2e-4"])
+    prepare(recipe, data_dir="data", manifest="my/clips.jsonl")
+    run = train(recipe, data="clips", minutes=30)
     decode(run, lm="4gram.arpa")
 
 Importing asrkit takes no time: PyTorch is imported with the first name that needs it.
@@ -58,7 +58,8 @@ _HOMES = {
     "load_recipe": "recipe",
     "with_overrides": "recipe",
 }
-_VERBS = ("prepare", "train", "decode", "transcribe", "demo")  # modules: asrkit.train.train(...) works as well
+# modules: asrkit.train.train(...) works as well
+_VERBS = ("prepare", "train", "decode", "transcribe", "new_language", "compare_tokenizers", "demo")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,8 @@
 """Sound files in, mono float32 samples at 16 kHz out; and samples in, FLAC or Opus bytes out, the same every time.
 
-Everything that libsndfile reads comes in, at any rate and with any number of channels. A file that is broken, cut off
-or empty is refused by name, never read as if it were whole.
+Everything that libsndfile reads comes in, at any rate and with any number of channels; and .pcm, headerless: 16 kHz,
+mono, 16 bits, little-endian, where an odd last byte is half a sample and dropped. A file that is broken, cut off or
+empty is refused by name, never read as if it were whole.
 
 Shapes: S is samples, C is channels.
 """
@@ -32,6 +33,7 @@ _UNKNOWN_BYTES = 0x7F00_0000  # a data chunk that claims this much and more was 
 # What libsndfile's log says when a header promises more than there is.
 _CLAIMED_BYTES = re.compile(r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _OGG_PAGE_BYTES = 27 + 255 + 255 * 255  # the longest
+_HEADERLESS = {"samplerate": SAMPLE_RATE_HZ, "channels": 1, "format": "RAW", "subtype": "PCM_16", "endian": "LITTLE"}
 _SPHERE_SAMPLES = re.compile(rb"sample_count -i (\d+)")
 
 
@@ -173,7 +175,7 @@ def _open(path: Path) -> soundfile.SoundFile:
         raise AsrkitError(f"{path} is an empty file (0 bytes)")
     try:
         with _quiet(path):
-            sound = _ForwardFile(path)
+            sound = _ForwardFile(path, **(_HEADERLESS if path.suffix.lower() == ".pcm" else {}))
     except (soundfile.SoundFileError, TypeError, OSError) as error:  # TypeError: a .raw file has no header to read
         raise AsrkitError(f"{path} is not a sound file that libsndfile reads ({_reason(error)})") from error
     try:

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from asrkit import augment
 from asrkit.audio import SAMPLE_RATE_HZ, change_speed
 from asrkit.errors import AsrkitError
+from asrkit.frames import samples_at_speed
 from asrkit.settings import AugmentSettings
 from asrkit.shards import JoinedIndex
 
@@ -141,8 +142,8 @@ def fitting_rows(index: JoinedIndex, output_frames: Callable[[Tensor], Tensor], 
     CTC needs an output frame for each label and one between equal neighbours (Graves et al. 2006); fewer give an
     infinite loss. `output_frames` maps sample counts (N,) to output frames (N,).
     """
-    samples = torch.from_numpy(np.floor(index.rows["samples"] / fastest).astype(np.int64) - 1)
-    fits = output_frames(samples.clamp(min=0)).numpy() >= index.rows["frames"]
+    samples = torch.from_numpy(samples_at_speed(index.rows["samples"], fastest))
+    fits = output_frames(samples).numpy() >= index.rows["frames"]
     return np.flatnonzero(fits), np.flatnonzero(~fits)
 
 

@@ -4,7 +4,6 @@ Heavy imports stand inside the commands, so that `asrkit --help` answers in a bl
 """
 
 import errno
-import json
 import os
 import signal
 import sys
@@ -12,15 +11,31 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from asrkit.errors import AsrkitError
-
-if TYPE_CHECKING:
-    from asrkit.recipe import Recipe
-    from asrkit.terminal import Terminal
+from asrkit.options import (
+    LM,
+    Alpha,
+    AsJson,
+    Beam,
+    Beta,
+    DataDir,
+    DataName,
+    DeviceName,
+    ExpDir,
+    RecipeName,
+    Settings,
+    WandbMode,
+    json_text,
+    names,
+    resolved,
+    terminal,
+    terminals,
+    typed,
+)
 
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
@@ -36,24 +51,6 @@ app = typer.Typer(
 )
 
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
-WandbMode = Literal["online", "offline"]
-
-RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or path of a recipe folder.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Settings of the recipe, such as train.lr=2e-4.", show_default=False),
-]
-DataDir = Annotated[Path, typer.Option(help="Where prepared data lies.", file_okay=False)]
-ExpDir = Annotated[Path, typer.Option(help="Where runs lie.", file_okay=False)]
-LM = Annotated[Path | None, typer.Option("--lm", help="n-gram for beam search: .arpa, .arpa.gz or KenLM binary.")]
-Beam = Annotated[int | None, typer.Option(min=1, help="Beam width.", show_default="as in the recipe")]
-Alpha = Annotated[float | None, typer.Option(help="Weight of the n-gram.", show_default="as in the recipe")]
-Beta = Annotated[float | None, typer.Option(help="Bonus for each word.", show_default="as in the recipe")]
-DeviceName = Annotated[Device, typer.Option(help="What computes.")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, for machines.")]
-
-
 @app.callback(invoke_without_command=True)
 def asrkit(
     context: typer.Context,
@@ -64,15 +61,16 @@ def asrkit(
     \b
     Examples:
       asrkit demo                              the whole road on a small synthetic corpus
-      asrkit prepare librispeech               download and prepare a corpus
-      asrkit train librispeech --minutes 30    train on it
+      asrkit recipes                           the languages that there are
+      asrkit prepare RECIPE                    download and prepare a corpus
+      asrkit train RECIPE --minutes 30         train on it
       asrkit decode --lm 4gram.arpa            word error rate of the newest run
       asrkit transcribe talk.mp3               text of a recording
     """
     if show_version:
-        _terminal().say(f"asrkit {version('asrkit')}")
+        terminal().say(f"asrkit {version('asrkit')}")
     elif context.invoked_subcommand is None:
-        _terminal().write(context.get_help())
+        terminal().write(context.get_help())
 
 
 @app.command()
@@ -80,7 +78,9 @@ def prepare(
     recipe: RecipeName,
     settings: Settings = None,
     splits: Annotated[str | None, typer.Option(help="Only these splits, separated by commas.")] = None,
-    corpus_dir: Annotated[Path | None, typer.Option(help="The corpus, if already on disk.")] = None,
+    corpus_dir: Annotated[
+        Path | None, typer.Option(help="The corpus, if already on disk: a folder or a .tar.gz.")
+    ] = None,
     manifest: Annotated[Path | None, typer.Option(help="Your own data: .jsonl, .csv or .tsv.")] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the data set.", show_default="manifest's or recipe's")
@@ -96,25 +96,25 @@ def prepare(
 
     \b
     Examples:
-      asrkit prepare librispeech
-      asrkit prepare librispeech --splits train-clean-100,dev-clean,test-clean
-      asrkit prepare librispeech --corpus-dir /data/LibriSpeech
-      asrkit prepare librispeech --manifest my/english.jsonl --name english
-      asrkit prepare librispeech audio.codec=opus filters.max_s=20
-      asrkit prepare librispeech --text-only
+      asrkit prepare RECIPE    (asrkit recipes lists them)
+      asrkit prepare RECIPE --splits train,test
+      asrkit prepare RECIPE --corpus-dir /data/corpus
+      asrkit prepare RECIPE --manifest my/clips.jsonl --name clips
+      asrkit prepare RECIPE audio.codec=opus filters.max_s=20
+      asrkit prepare RECIPE --text-only
     """
     from asrkit.prepare import prepare
 
     prepare(
-        _recipe(recipe, settings),
+        resolved(recipe, settings),
         data_dir=data_dir,
         name=name,
         corpus_dir=corpus_dir,
         manifest=manifest,
-        splits=_names(splits),
+        splits=names(splits),
         workers=workers,
         text_only=text_only,
-        progress=_terminal(),
+        progress=terminal(),
     )
 
 
@@ -122,7 +122,7 @@ def prepare(
 def train(
     recipe: RecipeName,
     settings: Settings = None,
-    data: Annotated[str | None, typer.Option(help="Name of the data set.", show_default="the recipe's")] = None,
+    data: DataName = None,
     minutes: Annotated[
         float | None, typer.Option(min=0, help="Train for so long.", show_default="train.epochs")
     ] = None,
@@ -143,15 +143,15 @@ def train(
 
     \b
     Examples:
-      asrkit train librispeech
-      asrkit train librispeech --data english model=deepspeech2-small --minutes 30
-      asrkit train librispeech model.layers=3 train.lr=2e-4 augment.speeds=1.0
-      asrkit train librispeech --resume
+      asrkit train RECIPE
+      asrkit train RECIPE --data clips model=deepspeech2-small --minutes 30
+      asrkit train RECIPE model.layers=3 train.lr=2e-4 augment.speeds=1.0
+      asrkit train RECIPE --resume
     """
     from asrkit.train import train
 
     train(
-        _recipe(recipe, settings),
+        resolved(recipe, settings),
         data=data,
         data_dir=data_dir,
         exp_dir=exp_dir,
@@ -161,7 +161,7 @@ def train(
         device=device,
         wandb=wandb,
         tensorboard=tensorboard,
-        progress=_terminal(),
+        progress=terminal(),
     )
 
 
@@ -189,16 +189,16 @@ def decode(
       asrkit decode
       asrkit decode --lm 4gram.arpa
       asrkit decode --split dev-clean,dev-other --lm 4gram.arpa.gz --beam 200 --alpha 0.7 --beta 1.5
-      asrkit decode exp/librispeech/2026-11-21-0930 --json
+      asrkit decode exp/RECIPE/20261121-093000 --json
     """
     from asrkit.decode import decode
 
-    terminal, machine = _both(as_json)
+    news, machine = terminals(as_json)
     reports = decode(
         run,
         exp_dir=exp_dir,
         data_dir=data_dir,
-        splits=_names(split),
+        splits=names(split),
         lm=lm,
         beam=beam,
         alpha=alpha,
@@ -206,10 +206,10 @@ def decode(
         n_best=n_best,
         jobs=jobs,
         device=device,
-        progress=terminal,
+        progress=news,
     )
     if as_json:
-        machine.write(_json(reports, indent=2))
+        machine.write(json_text(reports, indent=2))
 
 
 @app.command()
@@ -235,7 +235,7 @@ def transcribe(
     """
     from asrkit.transcribe import transcribe
 
-    terminal, machine = _both(machine_output=True)
+    news, machine = terminals(machine_output=True)
     found = transcribe(
         files,
         run=run,
@@ -246,11 +246,70 @@ def transcribe(
         beta=beta,
         channels=channels,
         device=device,
-        progress=terminal,
+        progress=news,
     )
     named = len(files) > 1 or channels == "each"
     for transcript in found:
-        machine.write(_json(transcript) if as_json else _transcript_line(transcript, named=named))
+        machine.write(json_text(transcript) if as_json else _transcript_line(transcript, named=named))
+
+
+@app.command("new-language")
+def new_language(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the recipe: a to z, 0 to 9, - and _.")],
+    manifest: Annotated[Path, typer.Option(help="Your recordings: .jsonl, .csv or .tsv.", dir_okay=False)],
+    language: Annotated[str, typer.Option(help="Language tag (BCP 47), if it has one.")] = "und",
+    drop_stress: Annotated[
+        bool, typer.Option("--drop-stress", help="Acute and grave accents only mark stress.")
+    ] = False,
+    recipes_dir: Annotated[Path, typer.Option(help="Where recipes lie.", file_okay=False)] = Path("recipes"),
+) -> None:
+    """Write a recipe for your own recordings.
+
+    Counts the characters of the transcripts, writes rules for them, and lists what a person should look at. Each line
+    of the manifest has audio (a path), text, and if known speaker and split.
+
+    \b
+    Examples:
+      asrkit new-language NAME --manifest my/clips.jsonl
+      asrkit new-language NAME --manifest my/clips.csv --language xx --drop-stress
+    """
+    from asrkit.new_language import new_language
+
+    new_language(
+        name,
+        manifest=manifest,
+        language=language,
+        drop_stress=drop_stress,
+        recipes_dir=recipes_dir,
+        progress=terminal(),
+    )
+
+
+@app.command()
+def tokenizers(
+    recipe: RecipeName,
+    settings: Settings = None,
+    data: DataName = None,
+    as_json: AsJson = False,
+    data_dir: DataDir = Path("data"),
+) -> None:
+    """Compare tokenizers on prepared data.
+
+    Characters (for Hangul syllables and jamo) and subwords of several sizes: how many labels, how many of them too
+    rare to be learned, how many utterances too long for CTC; and which one to take.
+
+    \b
+    Examples:
+      asrkit tokenizers RECIPE
+      asrkit tokenizers RECIPE --data clips augment.speeds=1.0
+      asrkit tokenizers RECIPE --json
+    """
+    from asrkit.compare_tokenizers import compare_tokenizers
+
+    news, machine = terminals(as_json)
+    compared = compare_tokenizers(resolved(recipe, settings), data=data, data_dir=data_dir, progress=news)
+    if as_json:
+        machine.write(json_text(compared, indent=2))
 
 
 @app.command()
@@ -268,36 +327,48 @@ def recipes(as_json: AsJson = False) -> None:
     columns = ("name", "language", "description", "licence", "folder")
     rows = [[str(getattr(recipe, column)) for column in columns] for recipe in found]
     if as_json:
-        _terminal().write(_json([dict(zip(columns, row, strict=True)) for row in rows], indent=2))
+        terminal().write(json_text([dict(zip(columns, row, strict=True)) for row in rows], indent=2))
     else:
-        _terminal().table("", columns, rows)
+        terminal().table("", columns, rows)
 
 
 @app.command()
-def recipe(recipe: RecipeName, settings: Settings = None, as_json: AsJson = False) -> None:
+def recipe(
+    recipe: RecipeName,
+    settings: Settings = None,
+    cases: Annotated[bool, typer.Option("--cases", help="Only check text.py against cases.tsv.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Show every setting of a recipe.
 
     \b
     Examples:
-      asrkit recipe librispeech
-      asrkit recipe librispeech model=residual train.lr=2e-4
-      asrkit recipe librispeech --json
+      asrkit recipe RECIPE
+      asrkit recipe RECIPE model=residual train.lr=2e-4
+      asrkit recipe RECIPE --json
+      asrkit recipe RECIPE --cases
     """
-    resolved = _recipe(recipe, settings)
-    terminal = _terminal()
-    if as_json:
-        terminal.write(_json(resolved.to_json(), indent=2))
+    found, out = resolved(recipe, settings), terminal()
+    if cases:
+        from asrkit.cases import check_cases
+
+        check_cases(found, out)
         return
-    terminal.say(f"{resolved.name} ({resolved.language}): {resolved.description}")
-    terminal.say(f"licence: {resolved.licence}\nfolder: {resolved.folder}")
-    for section, values in resolved.to_json().items():
+    if as_json:
+        out.write(json_text(found.to_json(), indent=2))
+        return
+    out.say(f"{found.name} ({found.language}): {found.description}")
+    out.say(f"licence: {found.licence}\nfolder: {found.folder}")
+    for section, values in found.to_json().items():
         if isinstance(values, dict):
-            terminal.say("\n" + "\n".join(f"{section}.{key}={_setting(value)}" for key, value in values.items()))
+            out.say("\n" + "\n".join(f"{section}.{key}={typed(value)}" for key, value in values.items()))
 
 
 @app.command()
 def demo(
-    recipe: Annotated[str, typer.Option(help="A recipe that has a demo.py.")] = "librispeech",
+    recipe: Annotated[
+        str | None, typer.Option(help="A recipe that has a demo.py.", show_default="recipes/DEFAULT")
+    ] = None,
     folder: Annotated[Path, typer.Option(help="Where everything goes.", file_okay=False)] = Path("demo"),
     minutes: Annotated[float, typer.Option(help="Of training.")] = 3.5,
 ) -> None:
@@ -312,49 +383,13 @@ def demo(
     """
     from asrkit.demo import demo
 
-    demo(recipe, folder=folder, minutes=minutes, progress=_terminal())
-
-
-def _recipe(name: str, settings: list[str] | None) -> "Recipe":
-    from asrkit.recipe import load_recipe, with_overrides
-
-    return with_overrides(load_recipe(name), settings or [])
-
-
-def _names(text: str | None) -> list[str] | None:
-    """`a,b` -> ["a", "b"]; None means the recipe's own."""
-    return [name.strip() for name in text.split(",") if name.strip()] if text is not None else None
+    demo(recipe, folder=folder, minutes=minutes, progress=terminal())
 
 
 def _transcript_line(transcript: dict[str, Any], *, named: bool) -> str:
     channel = transcript.get("channel")
     where = transcript["file"] if channel is None else f"{transcript['file']} channel {channel}"
     return f"{where}: {transcript['text']}" if named else str(transcript["text"])
-
-
-def _setting(value: Any) -> str:
-    """As it is written on the command line."""
-    if isinstance(value, list | tuple):
-        return ",".join(_setting(item) for item in value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _json(value: Any, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def _terminal() -> "Terminal":
-    from asrkit.terminal import Terminal
-
-    return Terminal()
-
-
-def _both(machine_output: bool) -> tuple["Terminal", "Terminal"]:
-    """Where news go and where results go: apart when results are read by a machine, together on a terminal."""
-    from asrkit.terminal import Terminal
-
-    results = Terminal()
-    return (Terminal(sys.stderr) if machine_output and not sys.stdout.isatty() else results), results
 
 
 def main() -> None:

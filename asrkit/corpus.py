@@ -63,28 +63,32 @@ def read_table(path: Path, required: Sequence[str] = ()) -> Iterator[tuple[int, 
         yield number, dict(zip(header, cells, strict=True))
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(line number from 1, line without its end) of a UTF-8 text; a byte order mark and CRLF do not matter.
+def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
+    """(line number from 1, line without its end) of a text; a byte order mark and CRLF do not matter.
+
+    The encoding is one in which the bytes of a line end are nothing else: UTF-8, CP949, Latin-1, but not UTF-16.
 
     Raises:
-        AsrkitError: the file cannot be read, or a line is not UTF-8.
+        AsrkitError: the file cannot be read, or a line is not in that encoding.
     """
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
-                if number == 1 and line.startswith(_UTF16_BOMS):
+                if number == 1 and line.startswith(_UTF16_BOMS) and encoding == "utf-8":
                     raise AsrkitError(f"{path} is UTF-16; save it as UTF-8")
-                yield number, _decode(line.removeprefix(_BOM) if number == 1 else line, f"{path}, line {number}")
+                whole = line.removeprefix(_BOM) if number == 1 else line
+                yield number, _decode(whole, encoding, f"{path}, line {number}")
     except OSError as error:
         raise AsrkitError(f"{path} cannot be read ({error.strerror})") from error
 
 
-def _decode(line: bytes, where: str) -> str:
+def _decode(line: bytes, encoding: str, where: str) -> str:
     try:
-        return line.decode("utf-8").rstrip("\r\n")
+        return line.decode(encoding).rstrip("\r\n")
     except UnicodeDecodeError as error:
         found = f"byte 0x{line[error.start]:02x} at column {error.start + 1}"
-        raise AsrkitError(f"{where}: {found} is not UTF-8; save the file as UTF-8") from error
+        name = encoding.upper()
+        raise AsrkitError(f"{where}: {found} is not {name}; save the file as {name}") from error
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -143,7 +147,7 @@ def _utterance(row: dict[str, Any], folder: Path, where: str) -> Utterance:
         text=text or "",
         split=_words(row, "split", where),
         speaker=_words(row, "speaker", where),
-        gender=_GENDERS.get(gender.lower()),
+        gender=known_gender(gender),
         language=_words(row, "language", where),
         duration_s=_number(row, "duration_s", where),
         start_s=start_s,
@@ -151,6 +155,11 @@ def _utterance(row: dict[str, Any], folder: Path, where: str) -> Utterance:
         channel=channel,
         extra={name: value for name, value in row.items() if value not in (None, "")},
     )
+
+
+def known_gender(word: str) -> str | None:
+    """ "m" or "f" for the ways in which corpora write it, None for all else."""
+    return _GENDERS.get(word.strip().lower())
 
 
 def _key(audio: str, start_s: float, end_s: float | None, channel: int | None) -> str:

@@ -18,9 +18,10 @@ from asrkit.checkpoint import Checkpoint, find_run, load_checkpoint
 from asrkit.errors import AsrkitError
 from asrkit.log_probs import StoredLogProbs, log_probs_of
 from asrkit.ngram import NGram
+from asrkit.prefix_search import beam_search
 from asrkit.progress import Progress, Silent
 from asrkit.report import PAGE, TABLE_COLUMNS, Conditions, Result, table_row, write_report
-from asrkit.search import BeamSearch, Hypothesis, LogProbs, Search, Searched, greedy, search_all
+from asrkit.search import Hypothesis, LogProbs, Search, Searched, greedy, search_all
 from asrkit.settings import DecodeSettings
 from asrkit.shards import DataSet, Index, joined_fingerprint, open_data
 
@@ -129,20 +130,14 @@ def _engine(
         return Engine(lambda log_probs: [greedy(log_probs, tokenizer)], "greedy", "greedy", settings, None, jobs=1)
     ngram = NGram.open(Path(lm), tokenizer, progress=progress)
     share = ngram.spelled_share
-    summary = f"{ngram.path.name}: {ngram.order}-gram, {len(ngram.words):,} words, {100 * share:.1f} % of them spelled"
+    unit = "labels" if ngram.of_labels else "words"
+    summary = f"{ngram.path.name}: {ngram.order}-gram, {len(ngram.words):,} {unit}, {100 * share:.1f} % of them spelled"
     (progress.say if share >= FEW_SPELLED else progress.warn)(f"{summary} by the tokenizer")
-    beams = BeamSearch(
-        tokenizer,
-        lm=ngram,
-        beam=settings.beam,
-        alpha=settings.alpha,
-        beta=settings.beta,
-        n_best=settings.n_best,
-    )
+    beams = beam_search(tokenizer, ngram, settings)
     plain = re.sub(r"(\.(arpa|gz|bin|binary|klm|mmap))+$", "", ngram.path.name)
     conditions = f"beam{settings.beam}-alpha{settings.alpha:g}-beta{settings.beta:g}"
     folder_name = re.sub(r"[^\w.-]+", "_", f"{plain}-{conditions}")
-    return Engine(beams.decode, "pyctcdecode", folder_name, settings, ngram, jobs)
+    return Engine(beams.decode, beams.name, folder_name, settings, ngram, jobs)
 
 
 def _decode_split(
@@ -190,7 +185,7 @@ def _decode_split(
             beam=settings.beam,
             alpha=settings.alpha,
             beta=settings.beta,
-            oov_rate=engine.lm.oov_rate(result.reference for result in results),
+            oov_rate=None if engine.lm.of_labels else engine.lm.oov_rate(result.reference for result in results),
         )
     return write_report(folder, conditions, results)
 

@@ -21,7 +21,7 @@ from asrkit.decode import decode
 from asrkit.kneser_ney import build_arpa
 from asrkit.prepare import prepare
 from asrkit.progress import Progress, Silent
-from asrkit.recipe import Recipe, load_recipe, load_sibling, with_overrides
+from asrkit.recipe import Recipe, default_recipe, load_recipe, load_sibling, with_overrides
 from asrkit.report import TABLE_COLUMNS, table_row
 from asrkit.speak import SPOKEN_RATE_HZ, Voice, speak
 from asrkit.train import train
@@ -54,7 +54,7 @@ class Line:
 
 
 def demo(
-    recipe_name: str = "librispeech",
+    recipe_name: str | None = None,
     *,
     folder: str | Path = "demo",
     minutes: float | None = 3.5,
@@ -65,14 +65,15 @@ def demo(
 ) -> list[dict[str, Any]]:
     """Runs every step in turn and returns the reports of the test split: greedy, and with the n-gram.
 
-    `minutes` are those of training (None: `train.epochs` decides); `settings` are the recipe's `section.key=value`.
+    Without a name it is the recipe that recipes/DEFAULT names. `minutes` are those of training (None: `train.epochs`
+    decides); `settings` are the recipe's `section.key=value`.
 
     Raises:
         AsrkitError: a recipe without demo.py, no espeak-ng, or what the other verbs raise.
         KeyboardInterrupt: Ctrl-C or SIGTERM; started again, it goes on.
     """
     home = Path(folder)
-    recipe = with_overrides(load_recipe(recipe_name), settings)
+    recipe = with_overrides(load_recipe(recipe_name or default_recipe()), settings)
     grammar = load_sibling(recipe, "demo")
     spoken = size.train + size.dev + size.test
     sentences = grammar.sentences(random.Random(1), spoken + size.text)  # all different: text holds no test sentence

@@ -22,6 +22,7 @@ FIRST_WAIT_S = 1.0  # before the first retry; doubled each time
 LONGEST_WAIT_S = 60.0
 TIMEOUT_S = 60.0  # without a byte
 UNPACKED_SHARE = 1.1  # of an archive's size: sound is compressed already, and disks store in blocks
+_ARCHIVE_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _T = TypeVar("_T")
 _CHUNK_BYTES = 1 << 20
 _BUSY = {408, 425, 429, 500, 502, 503, 504}  # answers that may be others a little later
@@ -50,6 +51,34 @@ def fetch_archives(recipe: Recipe, folder: Path, splits: Iterable[str], progress
             unpack(path, root, progress=progress)
             write_whole(_marker(path, "unpacked"), archive.md5.encode("ascii"))
             _marker(path, "unpacking").unlink()
+    return root
+
+
+def is_archive(path: Path) -> bool:
+    """Whether this is a file that `unpack_once` takes, by its name."""
+    return path.is_file() and path.name.lower().endswith(_ARCHIVE_ENDINGS)
+
+
+def unpack_once(archive: Path, folder: Path, progress: Progress | None = None) -> Path:
+    """Unpacks an archive that lies elsewhere on disk to `folder`, and gives the folder that it unpacks to.
+
+    NAME.unpacked in `folder` says that it needs no more work; another archive of that name is unpacked anew.
+
+    Raises:
+        AsrkitError: too little room, or what `unpack` raises.
+    """
+    root, marker = folder / "corpus", _marker(folder / archive.name, "unpacked")
+    found = archive.stat()
+    state = f"{found.st_size} bytes of {found.st_mtime_ns}"
+    if marker.is_file() and marker.read_text(encoding="ascii") == state:
+        return root
+    with storing_in(folder):
+        if root.exists():
+            shutil.rmtree(root)
+        root.mkdir(parents=True)
+        _require_room(folder, round(UNPACKED_SHARE * found.st_size), "unpacking needs")
+        unpack(archive, root, progress=progress)
+        write_whole(marker, state.encode("ascii"))
     return root
 
 
@@ -273,9 +302,13 @@ def _check_room(folder: Path, archives: Iterable[Archive]) -> None:
         needed += max(0, archive.size - fetched)
         if not _marker(path, "unpacking").exists():  # else part of it lies there already
             needed += round(UNPACKED_SHARE * archive.size)
+    _require_room(folder, needed, "download and unpacking need", ", or take fewer --splits")
+
+
+def _require_room(folder: Path, needed: int, what: str, remedy: str = "") -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise AsrkitError(
-            f"{folder} has {free / 1e9:.1f} GB free; download and unpacking need {needed / 1e9:.1f} GB: free some "
-            f"space, choose another --data-dir, or take fewer --splits"
+            f"{folder} has {free / 1e9:.1f} GB free; {what} {needed / 1e9:.1f} GB: free some space, choose another "
+            f"--data-dir{remedy}"
         )

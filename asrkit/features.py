@@ -3,13 +3,12 @@
 Shapes: B utterances, S samples, T frames, F mel bins.
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torchaudio.functional import melscale_fbanks
 
 from asrkit.audio import SAMPLE_RATE_HZ
+from asrkit.frames import fft_samples, log_mel_frames, samples_in
 
 LOG_FLOOR = 1e-6  # added to mel energies: about a quiet room's noise, so that digital silence is not far from it
 MIN_STD = 1e-2  # of a mel bin, when normalising: a bin that never moves is not blown up
@@ -35,10 +34,11 @@ class LogMel(nn.Module):
     def __init__(self, *, mels: int, window_ms: float, hop_ms: float, pad_ms: float, normalize: str) -> None:
         super().__init__()
         self.mels, self.normalize = mels, normalize
-        self.window_samples = round(window_ms * SAMPLE_RATE_HZ / 1000)
-        self.hop_samples = round(hop_ms * SAMPLE_RATE_HZ / 1000)
-        self.pad_samples = round(pad_ms * SAMPLE_RATE_HZ / 1000)
-        self.fft_samples = 2 ** math.ceil(math.log2(self.window_samples))
+        self._framing = {"window_ms": window_ms, "hop_ms": hop_ms, "pad_ms": pad_ms}
+        self.window_samples = samples_in(window_ms)
+        self.hop_samples = samples_in(hop_ms)
+        self.pad_samples = samples_in(pad_ms)
+        self.fft_samples = fft_samples(self.window_samples)
         weights = melscale_fbanks(
             n_freqs=self.fft_samples // 2 + 1,
             f_min=20.0,
@@ -59,13 +59,12 @@ class LogMel(nn.Module):
 
     def n_frames(self, samples: int) -> int:
         """Frames of a signal of so many samples; at least one."""
-        inside: int = max(0, samples + 2 * self.pad_samples - self.fft_samples)
-        return 1 + inside // self.hop_samples
+        return int(log_mel_frames(samples, **self._framing))
 
     def frame_lengths(self, lengths: Tensor) -> Tensor:
         """`n_frames` for a tensor of sample counts."""
-        inside = (lengths + 2 * self.pad_samples - self.fft_samples).clamp(min=0)
-        return 1 + torch.div(inside, self.hop_samples, rounding_mode="floor")
+        frames: Tensor = log_mel_frames(lengths, **self._framing)
+        return frames
 
     def spectrum(self, padded: Tensor) -> Tensor:
         """(B, S) signal with its padding -> (B, T, F) log-mel of every whole frame, not yet normalised."""

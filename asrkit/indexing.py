@@ -40,7 +40,9 @@ class SplitCounts:
     speakers: int = 0
     left_out: Counter[str] = field(default_factory=Counter)  # by reason
     examples: dict[str, list[dict[str, str]]] = field(default_factory=dict)  # reason -> [{key, detail}]
+    notes: Counter[str] = field(default_factory=Counter)  # what the corpus's reader did, in utterances
     characters_outside: Counter[str] = field(default_factory=Counter)  # of the alphabet; dev and test keep them
+    characters_unspelled: Counter[str] = field(default_factory=Counter)  # of the alphabet, and no label for them
     text_in_train: int | None = None  # utterances whose text is in train, too; None for train itself
     fingerprint: str = ""  # of the index
 
@@ -54,10 +56,6 @@ class SplitCounts:
         if len(examples) < _EXAMPLES:
             examples.append({"key": key, "detail": detail})
 
-    def outside(self) -> dict[str, int]:
-        """The characters outside the alphabet, the most frequent first."""
-        return dict(sorted(self.characters_outside.items(), key=lambda item: (-item[1], item[0])))
-
     def to_json(self) -> dict[str, Any]:
         """As prepare.json holds it."""
         return {
@@ -66,12 +64,19 @@ class SplitCounts:
             "utterances": self.utterances,
             "hours": round(self.samples / SAMPLE_RATE_HZ / 3600, 6),
             "speakers": self.speakers,
-            "left_out": {reason: self.left_out[reason] for reason in REASONS},
-            "examples": {reason: self.examples[reason] for reason in REASONS if reason in self.examples},
-            "characters_outside": self.outside(),
+            "left_out": dict.fromkeys(REASONS, 0) | most_common(self.left_out),
+            "examples": {reason: self.examples[reason] for reason in sorted(self.examples)},
+            "notes": most_common(self.notes),
+            "characters_outside": most_common(self.characters_outside),
+            "characters_unspelled": most_common(self.characters_unspelled),
             "text_in_train": self.text_in_train,
             "fingerprint": self.fingerprint,
         }
+
+
+def most_common(counted: Counter[str]) -> dict[str, int]:
+    """The most frequent first, and ties in a fixed order."""
+    return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
 
 
 @dataclass
@@ -100,13 +105,15 @@ def count(folder: Path, plan: Plan, recipe: Recipe, progress: Progress) -> dict[
         AsrkitError: a sidecar is missing or damaged.
     """
     counts = {split: SplitCounts(role=role) for split, role in plan.roles()}
+    alphabet = frozenset(recipe.alphabet)
     with Tally(part_of(folder / "tally")) as tally, _bar("checking texts", plan, progress) as bar:
         for split, role in plan.roles():
             one = counts[split]
             for _, sample, text in _samples(folder, split, plan, recipe):
                 bar.advance()
                 reason = _reason(sample, text, role, recipe)
-                one.characters_outside.update(character for character in text if character not in recipe.alphabet)
+                one.characters_outside.update(character for character in text if character not in alphabet)
+                one.notes.update(_notes(sample))
                 if reason:
                     one.leave_out(sample["key"], *reason)
                     continue
@@ -149,20 +156,26 @@ def write_index(
 ) -> NewIndex:
     """Trains the tokenizer on train's texts and writes each split's index under temporary names.
 
-    Dev and test keep characters that no label spells: their tokens skip them, their text does not.
+    Dev and test keep characters that no label spells, and they are counted: their tokens skip them, their text does
+    not.
     `stack` removes the temporary files.
     """
     progress.say(f"training the tokenizer ({recipe.tokenizer.kind})")
     tokenizer = train_tokenizer(recipe.tokenizer, _train_texts(folder, plan, recipe))
+    alphabet = frozenset(recipe.alphabet)
     writers = []
     with _bar("writing the index", plan, progress) as bar:
         for split, role in plan.roles():
             writer = stack.enter_context(IndexWriter(folder / split, tokenizer.fingerprint()))
             for shard, sample, text in _samples(folder, split, plan, recipe):
                 bar.advance()
-                if _reason(sample, text, role, recipe) is None:
-                    tokens = tokenizer.encode(text) if role == "train" else tokenizer.encode_known(text)
-                    writer.add(shard, sample, text, tokens)
+                if _reason(sample, text, role, recipe) is not None:
+                    continue
+                if role != "train" and not tokenizer.spells(text):
+                    unspelled = (c for c in text if c in alphabet and not tokenizer.spells(c))
+                    counts[split].characters_unspelled.update(unspelled)
+                tokens = tokenizer.encode(text) if role == "train" else tokenizer.encode_known(text)
+                writer.add(shard, sample, text, tokens)
             counts[split].fingerprint = writer.finish()
             writers.append(writer)
     return NewIndex(folder, tokenizer, writers)
@@ -172,7 +185,18 @@ def _samples(folder: Path, split: str, plan: Plan, recipe: Recipe) -> Iterator[t
     """(shard, sidecar line, normalised text) of each utterance, left out or not."""
     for number in range(plan.shards(split)):
         for sample in read_sidecar(folder / split, number):
-            yield number, sample, "" if "left_out" in sample else recipe.normalize(sample["text_raw"])
+            yield number, sample, "" if "left_out" in sample else recipe.normalize(_transcript(sample, recipe))
+
+
+def _transcript(sample: dict[str, Any], recipe: Recipe) -> str:
+    """The spelling, or the pronunciation where that is asked for and known."""
+    pronunciation = sample.get("pronunciation") if recipe.text.transcription == "pronunciation" else None
+    return str(pronunciation or sample["text_raw"])
+
+
+def _notes(sample: dict[str, Any]) -> list[str]:
+    notes = sample.get("notes")
+    return notes if isinstance(notes, list) else []  # a manifest may have a column of that name
 
 
 def _train_texts(folder: Path, plan: Plan, recipe: Recipe) -> Iterable[str]:
@@ -190,12 +214,14 @@ def _reason(sample: dict[str, Any], text: str, role: str, recipe: Recipe) -> tup
         return EMPTY, repr(sample["text_raw"])
     if role != "train":
         return None
+    if sample.get("unfit"):
+        return str(sample["unfit"]), repr(shorten(sample["text_raw"], 60, placeholder=" ..."))
     duration_s = sample["samples"] / SAMPLE_RATE_HZ
     if duration_s < recipe.filters.min_s:
         return SHORT, f"{duration_s:.2f} s; filters.min_s is {recipe.filters.min_s:g}"
     if duration_s > recipe.filters.max_s:
         return LONG, f"{duration_s:.2f} s; filters.max_s is {recipe.filters.max_s:g}"
-    outside = sorted(set(text).difference(recipe.alphabet))
+    outside = sorted(character for character in set(text) if character not in recipe.alphabet)
     if outside:
         return OUTSIDE, f"{' '.join(map(repr, outside))} in {shorten(text, 60, placeholder=' ...')!r}"
     return None

@@ -13,13 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from asrkit.features import length_mask
+from asrkit.frames import output_frames, strided_length, time_strides
 
 CLIP = 20.0  # of the clipped ReLU, min(max(x, 0), 20)
-
-
-def strided_length(length: Any, stride: int) -> Any:
-    """Frames after a convolution with an odd kernel, padded by half of it; an int or a tensor of ints."""
-    return (length - 1) // stride + 1
 
 
 class MaskedBatchNorm(nn.Module):
@@ -68,23 +64,25 @@ class Dropout(nn.Module):
     def __init__(self, share: float) -> None:
         super().__init__()
         self.share = share
+        self.strength = 1.0  # that of the moment, of the share
         self.generator: torch.Generator | None = None  # torch's own where nobody seeded
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.share == 0:
+        share = self.share * self.strength
+        if not self.training or share == 0:
             return x
-        keep = 1 - self.share
+        keep = 1 - share
         kept = torch.empty(x.shape, dtype=x.dtype, device=x.device).bernoulli_(keep, generator=self.generator)
         return x * kept.div_(keep)
 
 
-def seed_dropout(model: nn.Module, seed: int) -> None:
-    """Fixes what every dropout layer of the model draws from now on."""
+def set_dropout(model: nn.Module, *, seed: int, strength: float) -> None:
+    """Fixes what every dropout layer of the model draws from now on, and how much of its share it drops."""
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
     for module in model.modules():
         if isinstance(module, Dropout):
-            module.generator = generator
+            module.generator, module.strength = generator, strength
 
 
 class ConvLayer(nn.Module):
@@ -217,12 +215,12 @@ class DeepSpeech2(nn.Module):
     ) -> None:
         super().__init__()
         self.time_stride, self.labels = time_stride, labels
+        self._strides = time_strides(time_stride, len(conv_channels))
         self.convs = nn.ModuleList()
         channels, bins = 1, mels
-        for number, (out, mel_kernel, time_kernel) in enumerate(
-            zip(conv_channels, conv_mel_kernels, conv_time_kernels, strict=True)
+        for out, mel_kernel, time_kernel, stride in zip(
+            conv_channels, conv_mel_kernels, conv_time_kernels, self._strides, strict=True
         ):
-            stride = 2 if number == 0 or (number == 1 and time_stride == 4) else 1
             self.convs.append(ConvLayer(channels, out, kernel=(time_kernel, mel_kernel), stride=(stride, 2)))
             channels, bins = out, strided_length(bins, 2)
         self.residuals = nn.ModuleList([ResidualBlock(channels, dropout) for _ in range(residual_blocks)])
@@ -244,9 +242,7 @@ class DeepSpeech2(nn.Module):
 
     def output_length(self, frames: Any) -> Any:
         """Output frames for so many log-mel frames; an int or a tensor of ints."""
-        for layer in self.convs:
-            frames = strided_length(frames, cast(ConvLayer, layer).stride[0])
-        return frames
+        return output_frames(frames, self._strides)
 
     def forward(self, log_mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """log_mel (B, T, F) and frames (B,) -> float32 log-probs (B, T', V) and their lengths (B,)."""

@@ -16,7 +16,7 @@ import kenlm
 
 from asrkit.errors import AsrkitError
 from asrkit.progress import Progress, Silent
-from asrkit.tokenizer import Tokenizer
+from asrkit.tokenizer import Tokenizer, written
 
 GZIP_MAGIC = b"\x1f\x8b"
 KENLM_MAGIC = b"mmap lm http://kheafield.com/code"
@@ -32,12 +32,13 @@ _COUNT = re.compile(rb"ngram\s+(\d+)\s*=\s*(\d+)\s*")
 
 @dataclass(frozen=True, kw_only=True)
 class NGram:
-    """A word n-gram. Words come and go in the tokenizer's case, whatever the case of the file."""
+    """An n-gram of words, or of labels. Words come and go in the tokenizer's case, whatever the case of the file."""
 
     path: Path
     order: int
+    of_labels: bool  # its words are the tokenizer's labels, the space written as "▁"
     words: frozenset[str]  # the file's words, without its sentence marks, in the tokenizer's case
-    spelled: tuple[str, ...]  # those that the tokenizer can spell, sorted
+    spelled: tuple[str, ...]  # those that the tokenizer can spell, as it spells them, sorted
     _to_file: Callable[[str], str] = field(repr=False)
     _model: Any = field(repr=False)  # kenlm.Model
 
@@ -51,16 +52,27 @@ class NGram:
         """
         is_binary = _starts_with(path, KENLM_MAGIC)
         file_words = _words_beside(path) if is_binary else read_words(path, progress=progress)
-        to_file, from_file = reconcile_case(path, file_words, tokenizer)
+        boundary = written(tokenizer.word_boundary)  # which no word holds, and every model of labels knows
+        labels = set(map(written, tokenizer.labels))
+        of_labels = labels.issuperset(file_words) and any(boundary in word for word in file_words)
+        to_file, from_file = (str, str) if of_labels else reconcile_case(path, file_words, tokenizer)
         words = frozenset(word for found in file_words if to_file(word := from_file(found)) == found)
-        spelled = tuple(sorted(word for word in words if tokenizer.spells(word)))
+        spelled = tuple(sorted(tokenizer.spell(word) for word in words if of_labels or tokenizer.spells(word)))
         if not spelled:
             raise AsrkitError(
                 f"the tokenizer can spell none of the {len(file_words)} words of {path} (such as {_some(file_words)}); "
                 f"its labels are {_some(tokenizer.labels[1:], 40)}; wanted an n-gram of its language and text rules"
             )
         model = _load_model(path, progress)
-        return cls(path=path, order=model.order, words=words, spelled=spelled, _to_file=to_file, _model=model)
+        return cls(
+            path=path,
+            order=model.order,
+            of_labels=of_labels,
+            words=words,
+            spelled=spelled,
+            _to_file=to_file,
+            _model=model,
+        )
 
     @property
     def spelled_share(self) -> float:

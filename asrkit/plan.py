@@ -2,7 +2,8 @@
 
 A line says all that a process needs to make a sample: key (as its tar members are named), audio (absolute), bytes (of
 that file; null when missing), start_s, end_s, channel, text_raw, text (normalised) and meta (what else goes into the
-sample's .json); or key, left_out (the reason) and detail. plan.json, written last, is `Plan`.
+sample's .json; pronunciation, unfit and notes, too, where the corpus says any); or key, left_out (the reason) and
+detail. plan.json, written last, is `Plan`.
 """
 
 import json
@@ -215,6 +216,7 @@ def _plan_record(
         key = f"{key}-{sha256(content.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
         tally.add(f"member of {split}", key)
     known = {"speaker": utterance.speaker, "gender": utterance.gender, "language": utterance.language}
+    told = {"pronunciation": utterance.pronunciation, "unfit": utterance.unfit, "notes": list(utterance.notes)}
     size = None
     with suppress(OSError, ValueError):
         size = os.stat(audio).st_size
@@ -227,7 +229,7 @@ def _plan_record(
         "channel": utterance.channel,
         "text_raw": utterance.text,
         "text": normalize(utterance.text),
-        "meta": dict(utterance.extra) | known,
+        "meta": dict(utterance.extra) | known | {name: value for name, value in told.items() if value},
     }
 
 

@@ -3,18 +3,20 @@
 data/<name>/ holds
 
 - source.json, written first: the recipe, and where the corpus is (`corpus_dir`, `manifest`, or neither: downloaded);
-- download/: what was fetched; plan/: working files, needed again by `text_only` alone;
+- download/: what was fetched, or unpacked from an archive on disk; plan/: working files, needed again by `text_only`
+  alone;
 - <split>/: shards and index (see shards.py); tokenizer/ (see tokenizer.py);
 - prepare.json, written last, which makes the data set whole:
     schema          1
     recipe, language, source
-    settings        audio, filters, tokenizer and alphabet as they were resolved
+    settings        audio, filters, text, tokenizer and alphabet as they were resolved
     splits          {"train": [names], "dev": [names], "test": [names]}
     dev_from_train  "speaker" or "key" where dev was taken from train by the hash of these, else null
     counts          for each split: role, in_corpus, utterances (used), hours, speakers, left_out (a count for each
-                    reason), examples (up to five {key, detail} of each reason), characters_outside (the alphabet, with
-                    counts), text_in_train (how many utterances of dev and test have a text that is in train),
-                    fingerprint (of the split's index)
+                    reason), examples (up to five {key, detail} of each reason), notes (what the corpus's reader did,
+                    with counts), characters_outside (the alphabet, with counts), characters_unspelled (within the
+                    alphabet, but no label for them; dev and test alone can have such), text_in_train (how many
+                    utterances of dev and test have a text that is in train), fingerprint (of the split's index)
     normalizer      fingerprint of the text rules
     tokenizer       kind, labels (how many) and fingerprint
     fingerprint     of all the splits' indexes
@@ -23,6 +25,7 @@ data/<name>/ holds
 import fcntl
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -34,7 +37,7 @@ from asrkit import indexing, packing
 from asrkit.atomic import PART, storing_in, write_whole
 from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.corpus import read_manifest
-from asrkit.download import fetch_archives
+from asrkit.download import fetch_archives, is_archive, unpack_once
 from asrkit.errors import AsrkitError
 from asrkit.plan import (
     Plan,
@@ -65,17 +68,19 @@ def prepare(
 ) -> dict[str, Any]:
     """Makes data_dir/name and gives what its prepare.json says.
 
-    The corpus is what the recipe downloads, or lies in `corpus_dir`, or is listed in `manifest`. `splits` takes some of
+    The corpus is what the recipe downloads, or lies in `corpus_dir`, or is listed in `manifest` or in the manifest that
+    the recipe names. `splits` takes some of
     the declared splits only. `text_only` writes tokenizer and index anew and leaves the shards alone.
     Killed and started again, it goes on where it was and ends with the same files.
 
     Raises:
         AsrkitError: a corpus or folder that cannot serve, or too much that had to be left out.
     """
-    name = name or (Path(manifest).stem if manifest else recipe.name)
+    name = name or (Path(manifest).stem if manifest else recipe.corpus or recipe.name)
     if name != Path(name).name or name.startswith("."):
         raise AsrkitError(f"--name {name!r} cannot name a folder in {data_dir}; wanted a plain word")
     folder = Path(data_dir) / name
+    manifest = manifest or (None if corpus_dir or text_only else recipe.own_manifest())
     source = _source(recipe, corpus_dir, manifest)
     with storing_in(folder), _only_one(folder):
         _remove_partial(folder)
@@ -93,13 +98,15 @@ def _source(recipe: Recipe, corpus_dir: str | Path | None, manifest: str | Path 
     """What source.json says."""
     if corpus_dir and manifest:
         raise AsrkitError("both --corpus-dir and --manifest are given; wanted one of them")
-    if corpus_dir and not Path(corpus_dir).is_dir():
-        raise AsrkitError(f"--corpus-dir {corpus_dir} is not a folder; wanted the unpacked corpus")
+    if corpus_dir and not (Path(corpus_dir).is_dir() or is_archive(Path(corpus_dir))):
+        raise AsrkitError(f"--corpus-dir {corpus_dir} is not a folder; wanted the corpus, unpacked or as a .tar.gz")
     if manifest and not Path(manifest).is_file():
-        raise AsrkitError(f"--manifest {manifest} is not a file; wanted .jsonl, .csv or .tsv")
+        said = f"--manifest {manifest}" if manifest != recipe.own_manifest() else f"{manifest}, named in the recipe,"
+        raise AsrkitError(f"{said} is not a file; wanted .jsonl, .csv or .tsv")
     return {
         "schema": SCHEMA,
         "recipe": recipe.name,
+        "corpus": recipe.corpus,
         "corpus_dir": os.path.abspath(corpus_dir) if corpus_dir else None,
         "manifest": os.path.abspath(manifest) if manifest else None,
     }
@@ -177,10 +184,14 @@ def _plan(
         names = [name for names in splits.values() for name in names]
         if source["corpus_dir"]:
             root = Path(source["corpus_dir"])
+            if is_archive(root):
+                root = unpack_once(root, folder / "download", progress)
         elif recipe.archives:
             root = fetch_archives(recipe, folder / "download", names, progress)
         else:
             raise AsrkitError(f"recipe {recipe.name!r} has nothing to download; give --corpus-dir or --manifest")
+        if recipe.read_corpus is None:
+            raise AsrkitError(f"recipe {recipe.name!r} has no corpus.py that reads a folder; give --manifest")
         utterances = corpus_utterances(recipe.read_corpus, root, splits)
         origin = str(root)
     return write_plan(
@@ -217,7 +228,9 @@ def _write_index(
     indexing.refuse_thinned(counts, recipe.filters)
     with ExitStack() as stack:
         new = indexing.write_index(folder, plan, recipe, counts, stack, progress)
-        settings = {"audio": plan.audio} | {part: asdict(recipe.sections()[part]) for part in ("filters", "tokenizer")}
+        _show_unspelled(counts, progress)
+        sections = recipe.sections()
+        settings = {"audio": plan.audio} | {part: asdict(sections[part]) for part in ("filters", "text", "tokenizer")}
         meta = {
             "schema": SCHEMA,
             "recipe": recipe.name,
@@ -244,7 +257,7 @@ def _write_index(
 
 def _show(name: str, counts: dict[str, indexing.SplitCounts], progress: Progress) -> None:
     """The counts, for people."""
-    reasons = [reason for reason in indexing.REASONS if any(one.left_out[reason] for one in counts.values())]
+    reasons = list(indexing.most_common(sum((one.left_out for one in counts.values()), Counter())))
     rows = []
     for split, one in counts.items():
         hours = one.samples / SAMPLE_RATE_HZ / 3600
@@ -257,14 +270,28 @@ def _show(name: str, counts: dict[str, indexing.SplitCounts], progress: Progress
             for example in examples[:3]:
                 progress.say(f"{split}, {reason}: {example['key']}: {example['detail']}")
         if one.characters_outside:
-            listed = ", ".join(f"{character!r} {n}" for character, n in islice(one.outside().items(), 20))
             fate = "left out with their utterances" if one.role == "train" else "kept, and counted as errors"
-            progress.warn(f"{split}: characters outside the alphabet, {fate}: {listed}")
+            progress.warn(f"{split}: characters outside the alphabet, {fate}: {_listed(one.characters_outside)}")
+        for note, utterances in indexing.most_common(one.notes).items():
+            progress.say(f"{split}: {note}: {utterances} utterances")
         if one.text_in_train is not None:
             share = one.text_in_train / max(one.utterances, 1)
             found = f"{one.text_in_train} of {one.utterances} utterances ({share:.1%})"
             said = f"{split}: {found} have a text that is in train"
             (progress.warn if one.text_in_train else progress.say)(said)
+
+
+def _show_unspelled(counts: dict[str, indexing.SplitCounts], progress: Progress) -> None:
+    for split, one in counts.items():
+        if one.characters_unspelled:
+            listed = _listed(one.characters_unspelled)
+            progress.warn(f"{split}: characters without a label, kept, and counted as errors: {listed}")
+
+
+def _listed(characters: Counter[str]) -> str:
+    """The most frequent, with how many there are."""
+    common = islice(indexing.most_common(characters).items(), 20)
+    return f"{characters.total()} ({', '.join(f'{character!r} {n}' for character, n in common)})"
 
 
 def _cores() -> int:

@@ -1,6 +1,7 @@
 """Recipe: everything that makes a language, in one frozen value; found by name or path, changed by key=value."""
 
 import importlib
+import os
 import re
 import sys
 import types
@@ -22,6 +23,7 @@ from asrkit.settings import (
     ModelSettings,
     Section,
     SplitsSettings,
+    TextSettings,
     TokenizerSettings,
     TrainSettings,
     architecture,
@@ -41,10 +43,23 @@ class Archive:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """Another corpus of a recipe's language, chosen with corpus=NAME; the fields are as in Recipe."""
+
+    name: str
+    description: str
+    licence: str
+    read_corpus: Callable[[Path, str], Iterable[Utterance]]
+    archives: tuple[Archive, ...] = ()
+    splits: SplitsSettings = field(default_factory=SplitsSettings)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A language: corpus, text rules, tokenizer and settings.
 
-    `read_corpus(root, split)` yields the utterances of one split of the corpus unpacked at `root`, in a fixed order.
+    `read_corpus(root, split)` yields the utterances of one split of the corpus unpacked at `root`, in a fixed order;
+    own recordings have a `manifest` instead. Without a dev split, prepare takes one from train.
     `normalize(text)` turns a transcript into what is trained on and scored; doing it twice changes nothing.
     `alphabet` holds every character that a training transcript may contain, the space included.
     """
@@ -53,11 +68,15 @@ class Recipe:
     language: str  # BCP 47
     description: str
     licence: str  # the corpus's
-    read_corpus: Callable[[Path, str], Iterable[Utterance]]
     normalize: Callable[[str], str]
     alphabet: str
+    read_corpus: Callable[[Path, str], Iterable[Utterance]] | None = None
+    manifest: str | None = None  # relative to the recipe's folder
     archives: tuple[Archive, ...] = ()
+    more_corpora: tuple[Corpus, ...] = ()
+    corpus: str | None = None  # the one of more_corpora that was chosen
     splits: SplitsSettings = field(default_factory=SplitsSettings)
+    text: TextSettings = field(default_factory=TextSettings)
     audio: AudioSettings = field(default_factory=AudioSettings)
     filters: FiltersSettings = field(default_factory=FiltersSettings)
     tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
@@ -74,23 +93,33 @@ class Recipe:
         parts = {item.name: getattr(self, item.name) for item in fields(self)}
         return {name: part for name, part in parts.items() if isinstance(part, Section)}
 
+    def own_manifest(self) -> Path | None:
+        """Where the manifest is that the recipe names."""
+        return Path(os.path.normpath((self.folder or Path()) / self.manifest)) if self.manifest else None
+
     def to_json(self) -> dict[str, Any]:
         """Everything resolved, as plain JSON values; functions are left out."""
-        plain = {"name": self.name, "language": self.language, "licence": self.licence, "alphabet": self.alphabet}
+        plain = {
+            "name": self.name,
+            "language": self.language,
+            "corpus": self.corpus,
+            "licence": self.licence,
+            "alphabet": self.alphabet,
+        }
         return plain | {name: asdict(part) for name, part in self.sections().items()}
 
     def text_fingerprint(self) -> str:
-        """Changes when a text rule may have: over the alphabet and the source of the recipe's and the shared rules."""
+        """Changes when a text rule may have: over the alphabet and the source of the recipe and of the shared rules."""
         digest = sha256(self.alphabet.encode("utf-8"))
-        own = [self.folder / "text.py"] if self.folder else []
+        own = sorted(self.folder.glob("*.py")) if self.folder else []
         for path in [*own, Path(__file__).with_name("text.py")]:
-            digest.update(path.read_bytes() if path.is_file() else b"")
+            digest.update(path.read_bytes())
         return digest.hexdigest()[:16]
 
 
 def with_overrides(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
-    """The recipe with each `section.key=value` applied; `model=NAME` takes a named architecture and
-    what goes with it, before any other key.
+    """The recipe with each `section.key=value` applied; `corpus=NAME` takes another of its corpora and `model=NAME` a
+    named architecture and what goes with it, before any other key.
 
     Raises:
         AsrkitError: not an assignment, no such section or key (with the nearest name), or a value of the wrong kind.
@@ -98,14 +127,14 @@ def with_overrides(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     pairs = [_split_assignment(assignment) for assignment in assignments]
     for key, text in pairs:
         if key == "model":
-            recipe = replace(recipe, model=architecture(text))
-            for name, values in ARCHITECTURE_SETTINGS.get(text, {}).items():
-                recipe = replace(recipe, **{name: replace(recipe.sections()[name], **values)})  # type: ignore[arg-type]  # a section by its name
+            recipe = _with_architecture(recipe, text)
+        elif key == "corpus":
+            recipe = _with_corpus(recipe, text)
     changes: dict[str, dict[str, Any]] = {}
     sections = recipe.sections()
     known = [f"{name}.{item.name}" for name, part in sections.items() for item in fields(part)]
     for key, text in pairs:
-        if key == "model":
+        if key in _WHOLE:
             continue
         if key not in known or key == "model.name":
             raise AsrkitError(f"no setting {key!r}{did_you_mean(key, known)} (see: asrkit recipe {recipe.name})")
@@ -114,8 +143,35 @@ def with_overrides(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
         changes.setdefault(name, {})[item] = parse_value(text, hint, key)
     changed: dict[str, Any] = {name: replace(sections[name], **values) for name, values in changes.items()}
     model_keys = [key for key in known if key.startswith("model.")] if ("model" in dict(pairs)) else []
-    overridden = dict.fromkeys([*recipe.overridden, *model_keys, *(key for key, _ in pairs if key != "model")])
+    overridden = dict.fromkeys([*recipe.overridden, *model_keys, *(key for key, _ in pairs if key not in _WHOLE)])
     return replace(recipe, **changed, overridden=tuple(overridden))
+
+
+_WHOLE = ("model", "corpus")  # take a name, and change many settings
+
+
+def _with_architecture(recipe: Recipe, name: str) -> Recipe:
+    recipe = replace(recipe, model=architecture(name))
+    for section, values in ARCHITECTURE_SETTINGS.get(name, {}).items():
+        recipe = replace(recipe, **{section: replace(recipe.sections()[section], **values)})  # type: ignore[arg-type]  # a section by its name
+    return recipe
+
+
+def _with_corpus(recipe: Recipe, name: str) -> Recipe:
+    corpora = {corpus.name: corpus for corpus in recipe.more_corpora}
+    if name not in corpora:
+        there_are = ", ".join(corpora) or "none but its own"
+        raise AsrkitError(f"recipe {recipe.name!r} has no corpus {name!r}{did_you_mean(name, corpora)} ({there_are})")
+    chosen = corpora[name]
+    return replace(
+        recipe,
+        corpus=name,
+        licence=chosen.licence,
+        read_corpus=chosen.read_corpus,
+        manifest=None,
+        archives=chosen.archives,
+        splits=chosen.splits,
+    )
 
 
 def _split_assignment(assignment: str) -> tuple[str, str]:
@@ -140,12 +196,29 @@ def section_from_json(kind: type[Section], values: Mapping[str, Any]) -> Any:
 
 def recipe_folders() -> dict[str, Path]:
     """Every recipe that a name finds: those in ./recipes first, then those that come with the package."""
-    package = Path(__file__).parent
     found: dict[str, Path] = {}
-    for home in (Path("recipes"), package / "recipes", package.parent / "recipes"):
+    for home in _homes():
         for path in sorted(home.glob("*/recipe.py")):
             found.setdefault(path.parent.name, path.parent)
     return found
+
+
+def default_recipe() -> str:
+    """The recipe that is meant where none is named: the word in the file DEFAULT beside the recipes.
+
+    Raises:
+        AsrkitError: there is no such file.
+    """
+    for home in _homes():
+        if (home / "DEFAULT").is_file():
+            return (home / "DEFAULT").read_text(encoding="utf-8").strip()
+    raise AsrkitError("no recipe is named, and no file recipes/DEFAULT names one")
+
+
+def _homes() -> tuple[Path, ...]:
+    """Folders of recipes, the nearest first."""
+    package = Path(__file__).parent
+    return Path("recipes"), package / "recipes", package.parent / "recipes"
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:

@@ -15,8 +15,9 @@ from asrkit.audio import SAMPLE_RATE_HZ, Samples
 from asrkit.checkpoint import Checkpoint, find_run, load_checkpoint
 from asrkit.errors import AsrkitError
 from asrkit.ngram import NGram
+from asrkit.prefix_search import beam_search
 from asrkit.progress import Progress, Silent
-from asrkit.search import BeamSearch, FrameTimes, Hypothesis, WordTime, greedy
+from asrkit.search import FrameTimes, Hypothesis, WordTime, greedy
 from asrkit.segment import segment
 
 BLOCK_S = 10.0  # of a file in memory, beside the segment it goes into
@@ -134,15 +135,9 @@ def load(
         raise AsrkitError(f"{', '.join(given)} without an n-gram: greedy decoding has no settings; wanted --lm FILE")
     if lm is None:
         return Recogniser(checkpoint, partial(greedy, tokenizer=checkpoint.tokenizer, times=times))
-    settings = replace(checkpoint.decode_settings, **given)
-    beams = BeamSearch(
-        checkpoint.tokenizer,
-        lm=NGram.open(Path(lm), checkpoint.tokenizer, progress=progress),
-        beam=settings.beam,
-        alpha=settings.alpha,
-        beta=settings.beta,
-        times=times,
-    )
+    ngram = NGram.open(Path(lm), checkpoint.tokenizer, progress=progress)
+    settings = replace(checkpoint.decode_settings, n_best=1, **given)
+    beams = beam_search(checkpoint.tokenizer, ngram, settings, times)
     return Recogniser(checkpoint, lambda log_probs: beams.decode(log_probs)[0])
 
 

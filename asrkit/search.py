@@ -26,6 +26,7 @@ from pyctcdecode.decoder import BeamSearchDecoderCTC
 from pyctcdecode.language_model import AbstractLanguageModel
 
 from asrkit.errors import AsrkitError
+from asrkit.grammar import best_path
 from asrkit.ngram import NGram
 from asrkit.tokenizer import Tokenizer
 
@@ -75,15 +76,16 @@ class FrameTimes:
 
 
 def greedy(log_probs: LogProbs, tokenizer: Tokenizer, *, times: FrameTimes | None = None) -> Hypothesis:
-    """The text of the best label of each frame of log_probs (T, V).
+    """The text of the best path through log_probs (T, V): the best label of each frame, as far as the tokenizer's
+    grammar lets it follow.
 
     A word's confidence is the geometric mean over its labels of each one's probability where it is surest.
 
     Raises:
         AsrkitError: the shape is not (T, labels), or a value is not a number.
     """
-    log_probs = _checked(log_probs, tokenizer)
-    best = log_probs.argmax(axis=1) if len(log_probs) else np.zeros(0, np.int64)  # (T,)
+    log_probs = checked(log_probs, tokenizer)
+    best = best_path(log_probs, tokenizer.grammar)  # (T,)
     best_logp = log_probs[np.arange(len(best)), best]  # (T,)
     labels = [run for run in _runs(best, best_logp) if run.label]
     text = tokenizer.decode([run.label for run in labels])
@@ -98,6 +100,8 @@ class BeamSearch:
     partial word and the last label are kept once, when only the best hypothesis is asked for.
     """
 
+    name = "pyctcdecode"
+
     def __init__(
         self,
         tokenizer: Tokenizer,
@@ -111,7 +115,7 @@ class BeamSearch:
     ) -> None:
         self.tokenizer, self.beam, self.n_best, self.times = tokenizer, beam, n_best, times
         alphabet = Alphabet(["", *map(_Label, tokenizer.labels[1:])], is_bpe=tokenizer.word_boundary != " ")
-        self._decoder = BeamSearchDecoderCTC(alphabet, _WordScores(lm, alpha, beta) if lm else None)
+        self._decoder = BeamSearchDecoderCTC(alphabet, _WordScores(lm, tokenizer, alpha, beta) if lm else None)
         self._has_lm = lm is not None
         weakref.finalize(self, self._decoder.cleanup)  # pyctcdecode keeps every n-gram in a class variable
 
@@ -121,7 +125,7 @@ class BeamSearch:
         Raises:
             AsrkitError: the shape is not (T, labels), or a value is not a number.
         """
-        log_probs = _checked(log_probs, self.tokenizer)
+        log_probs = checked(log_probs, self.tokenizer)
         if not len(log_probs):
             return [Hypothesis("", () if self.times else None, 0.0, 0.0 if self._has_lm else None, 0.0)]
         beams = self._decoder.decode_beams(
@@ -136,7 +140,10 @@ class BeamSearch:
     def _hypothesis(self, text: str, _state: Any, frames: list[Any], logp: float, score: float) -> Hypothesis:
         words = None
         if self.times:
-            words = tuple(WordTime(word, *self.times.span(first, end)) for word, (first, end) in frames)
+            words = tuple(
+                WordTime(self.tokenizer.read(word), *self.times.span(first, end)) for word, (first, end) in frames
+            )
+        text = self.tokenizer.read(text)
         return Hypothesis(text, words, float(logp), float(score - logp) if self._has_lm else None, float(score))
 
 
@@ -158,8 +165,8 @@ class _WordScores(AbstractLanguageModel):
     a hypothesis that ends in a space as if an unknown word followed.
     """
 
-    def __init__(self, lm: NGram, alpha: float, beta: float) -> None:
-        self.lm, self.alpha, self.beta = lm, alpha, beta
+    def __init__(self, lm: NGram, tokenizer: Tokenizer, alpha: float, beta: float) -> None:
+        self.lm, self.tokenizer, self.alpha, self.beta = lm, tokenizer, alpha, beta
 
     @property
     def order(self) -> int:
@@ -179,6 +186,7 @@ class _WordScores(AbstractLanguageModel):
     def score(self, state: Any, word: str, is_last_word: bool = False) -> tuple[float, Any]:
         log10, after, bonus = 0.0, state, 0.0
         if word:
+            word = self.tokenizer.read(word)
             log10, after = self.lm.score(state, word)
             log10 += 0.0 if word in self.lm.words else UNKNOWN_LOG10
             bonus = self.beta
@@ -222,7 +230,7 @@ def _word_times(runs: Sequence[_Run], tokenizer: Tokenizer, times: FrameTimes) -
     return tuple(words)
 
 
-def _checked(log_probs: LogProbs, tokenizer: Tokenizer) -> LogProbs:
+def checked(log_probs: LogProbs, tokenizer: Tokenizer) -> LogProbs:
     """As float64, so that NumPy 1 and 2 add up alike."""
     if log_probs.ndim != 2 or log_probs.shape[1] != len(tokenizer.labels):
         raise AsrkitError(f"log-probs have shape {log_probs.shape}; wanted (frames, {len(tokenizer.labels)} labels)")

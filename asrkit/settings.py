@@ -79,11 +79,18 @@ class FiltersSettings(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenizerSettings(Section):
-    """How text becomes labels."""
+class TextSettings(Section):
+    """Which transcript is trained on and scored, where a corpus writes two."""
 
-    kind: Literal["characters", "unigram", "bpe"] = "characters"
-    size: int = 1000  # labels of unigram and bpe, blank included; characters take what train holds
+    transcription: Literal["spelling", "pronunciation"] = "spelling"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerSettings(Section):
+    """How text becomes labels. Syllables are the characters of Hangul, jamo their letters."""
+
+    kind: Literal["characters", "syllables", "jamo", "unigram", "bpe"] = "characters"
+    size: int = 1000  # labels of unigram and bpe, blank included; the others take what train holds
 
     def check(self) -> None:
         self._check_range("size", 8, 100_000)
@@ -229,6 +236,7 @@ class TrainSettings(Section):
     weight_decay: float = 0.01
     warmup: float = 0.1  # share of all steps
     grad_clip: float = 2.0
+    dropout_ramp: float = 0.0  # share of all steps over which dropout grows from 0 to model.dropout
     sorta_grad: bool = True  # first epoch from short to long
     seed: int = 1
     workers: int = -1  # loader processes; -1 chooses
@@ -243,6 +251,7 @@ class TrainSettings(Section):
         self._check_range("batch_seconds", 0, 1e6)
         self._check_range("lr", 1e-8, 10)
         self._check_range("warmup", 0, 0.9)
+        self._check_range("dropout_ramp", 0, 1)
         self._check_range("grad_clip", 1e-3, 1e6)
         self._check_range("workers", -1, 256)
         self._check_range("save_minutes", 0.01, 1e5)

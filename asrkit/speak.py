@@ -28,7 +28,7 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 @dataclass(frozen=True)
 class Voice:
-    """An espeak-ng voice, its variant behind a plus ("en-us+f3"), and how it speaks."""
+    """An espeak-ng voice, its variant behind a plus ("NAME+f3"), and how it speaks."""
 
     name: str
     words_per_minute: int = 165
@@ -56,7 +56,7 @@ def speak(text: str, voice: Voice) -> NDArray[np.float32]:
     _, _, variant = voice.name.partition("+")
     known_variant = not variant or (espeak.data_folder / "voices" / "!v" / variant).is_file()  # else it is passed over
     if not known_variant or espeak.library.espeak_SetVoiceByName(voice.name.encode("utf-8")) != _OK:
-        raise AsrkitError(f"espeak-ng has no voice {voice.name!r}; wanted one such as en-us+f3")
+        raise AsrkitError(f"espeak-ng has no voice {voice.name!r}; wanted one of its own, perhaps a variant: NAME+f3")
     espeak.library.espeak_SetParameter(_RATE, voice.words_per_minute, 0)
     espeak.library.espeak_SetParameter(_PITCH, voice.pitch, 0)
     espeak.library.espeak_ng_SetRandSeed(1)  # some variants breathe at random

@@ -9,6 +9,8 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
+from asrkit.errors import AsrkitError
+
 _APOSTROPHES = "‘’‛ʹʻʼʽ′‵`´＇"  # what is typed or typeset for one
 _TO_APOSTROPHE = str.maketrans(dict.fromkeys(_APOSTROPHES, "'"))
 
@@ -19,6 +21,24 @@ _TO_PLAIN_LATIN = str.maketrans(
     | {letter.upper(): plain.upper() for letter, plain in _LATIN_LETTERS.items()}
     | {"ß": "ss", "ẞ": "SS", "ı": "i"}
 )
+
+# Modern Hangul: letters in their place in the syllable (conjoining jamo), and as people write them alone.
+INITIALS = "".join(map(chr, range(0x1100, 0x1113)))
+VOWELS = "".join(map(chr, range(0x1161, 0x1176)))
+FINALS = "".join(map(chr, range(0x11A8, 0x11C3)))
+_FIRST_SYLLABLE, _LAST_SYLLABLE = "가", "힣"
+_TO_LONE_JAMO = str.maketrans(
+    INITIALS + VOWELS + FINALS,
+    "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"
+    "ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"
+    "ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ",
+)
+
+_FORMS = ("<wide>", "<narrow>", "<initial>", "<medial>", "<final>", "<isolated>")  # as in UnicodeData.txt
+_STRESS = "\u0300\u0301"
+_TWINS = str.maketrans("aceiopxyïABCEHIİKMOPTXYÏ", "асеіорхуїАВСЕНІІКМОРТХУЇ")  # İ is the capital of an i
+_HAS_TWIN = re.compile(f"[{''.join(map(chr, _TWINS))}]")
+_LETTERS = re.compile(r"(?:[^\W\d_]|['\u0300-\u036f])+")  # words with their apostrophes and marks
 
 _PUNCTUATED = re.compile(r'[.,;:!?"“”„«»‘`]')
 
@@ -33,6 +53,16 @@ def drop_invisible(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return nfc(text.translate(_INVISIBLE))
+
+
+def lower(text: str, *, dotless: bool = False) -> str:
+    """Lower case, where a script has it. With `dotless`, I is the capital of ı and İ that of i; else İ is an I."""
+    return nfc((text.replace("I", "ı") if dotless else text).replace("İ", "i").lower())
+
+
+def fold_forms(text: str) -> str:
+    """Full-width, half-width, ligature and positional forms as the letters they are forms of (Ａ -> A, ｶ -> カ)."""
+    return text if text.isascii() else nfc("".join(map(_plain_form, text)))
 
 
 def fold_latin(text: str) -> str:
@@ -84,9 +114,74 @@ def lone_apostrophes_to_spaces(text: str) -> str:
     return re.sub(r"''+|(?<!\w)'(?!\w)", " ", text)
 
 
+def hangul_to_jamo(text: str) -> str:
+    """Each syllable of Hangul as its two or three conjoining jamo (Unicode, section 3.12); all else stays."""
+    return "".join(
+        unicodedata.normalize("NFD", char) if _FIRST_SYLLABLE <= char <= _LAST_SYLLABLE else char for char in text
+    )
+
+
+def jamo_to_hangul(text: str) -> str:
+    """Conjoining jamo as syllables; those that make none as compatibility jamo, which can be seen, and stay apart."""
+    return unicodedata.normalize("NFC", text).translate(_TO_LONE_JAMO)
+
+
+def drop_stress(text: str) -> str:
+    """Drops acute and grave accents (U+0301, U+0300) from letters; all other marks stay: й and ї keep theirs."""
+    if text.isascii():
+        return text
+    kept: list[str] = []
+    after_letter = False
+    for char in unicodedata.normalize("NFD", text):  # composed, a stressed letter hides its accent: ѐ, ѝ, á
+        if not unicodedata.category(char).startswith("M"):
+            after_letter = char.isalpha()
+        elif after_letter and char in _STRESS:
+            continue
+        kept.append(char)
+    return nfc("".join(kept))
+
+
+def latin_to_cyrillic_twins(text: str) -> str:
+    """Latin letters typed for Cyrillic ones that look the same (a, c, i ...), by whole words of mixed script.
+
+    A word is changed when it has Cyrillic letters and each of its Latin ones has a twin; any other stays as it is.
+    """
+    return _LETTERS.sub(_cyrillic, text) if _HAS_TWIN.search(text) else text
+
+
+def number_in_words(number: int, language: str, **options: str) -> str:
+    """The number written out by num2words; `options` (to, case, gender) are those that it has for the language.
+
+    Raises:
+        AsrkitError: num2words does not know the language.
+    """
+    from num2words import num2words  # here, since it loads all its languages
+
+    try:
+        return str(num2words(number, lang=language, **options))
+    except NotImplementedError as error:
+        raise AsrkitError(f"num2words writes no numbers in {language!r}; leave digits out, or spell them") from error
+
+
 def collapse_spaces(text: str) -> str:
     """One space between words, none at the ends, whatever white space there was."""
     return " ".join(text.split())
+
+
+@lru_cache(4096)
+def _plain_form(char: str) -> str:
+    """What Unicode says the character is a form of, one step down: compatibility jamo stay as people write them."""
+    form, *codes = unicodedata.decomposition(char).split() or [""]
+    is_ligature = form == "<compat>" and "\ufb00" <= char <= "\ufb17"  # Latin and Armenian ones
+    return "".join(chr(int(code, 16)) for code in codes) if form in _FORMS or is_ligature else char
+
+
+def _cyrillic(word: re.Match[str]) -> str:
+    letters = word[0]
+    mixed = any("\u0400" <= char <= "\u04ff" for char in letters)
+    marked = any(unicodedata.combining(char) for char in letters)
+    alike = all(ord(char) in _TWINS for char in letters if _is_latin(char))
+    return letters.translate(_TWINS) if mixed and alike and not marked else letters
 
 
 def _is_latin(char: str) -> bool:

@@ -1,4 +1,4 @@
-"""Normalised text in, label ids out, and back: characters, or SentencePiece subwords; id 0 is CTC's blank."""
+"""Normalised text in, label ids out, and back: characters, jamo or SentencePiece subwords; id 0 is CTC's blank."""
 
 import hashlib
 import io
@@ -6,14 +6,18 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
+import numpy as np
 import sentencepiece
 
 from asrkit.atomic import write_whole
 from asrkit.errors import AsrkitError
+from asrkit.grammar import FORBIDDEN, Grammar
 from asrkit.settings import TokenizerSettings
+from asrkit.text import FINALS, INITIALS, VOWELS, hangul_to_jamo, jamo_to_hangul
 
+KINDS = get_args(TokenizerSettings.__annotations__["kind"])
 BLANK = "<blank>"
 SCHEMA = 1  # of tokenizer.json
 JSON_NAME, MODEL_NAME = "tokenizer.json", "tokenizer.model"
@@ -28,7 +32,7 @@ class Tokenizer(Protocol):
 
     @property
     def kind(self) -> str:
-        """As in TokenizerSettings: characters, unigram or bpe."""
+        """As in TokenizerSettings."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -37,6 +41,16 @@ class Tokenizer(Protocol):
     @property
     def word_boundary(self) -> str:
         """The character that a label holds where a word ends or begins: " " or "▁"."""
+
+    @property
+    def grammar(self) -> Grammar | None:
+        """Which label may follow which; None where any may follow any."""
+
+    def spell(self, text: str) -> str:
+        """The text as labels write it: with jamo for syllables, else as it is. Words stay apart."""
+
+    def read(self, spelled: str) -> str:
+        """What `spell` gave, as people write it."""
 
     def encode(self, text: str) -> list[int]:
         """The ids of normalised text.
@@ -62,27 +76,35 @@ class Tokenizer(Protocol):
 
 
 class CharacterTokenizer:
-    """One label for each character."""
+    """One label for each character; the characters of Hangul are syllables."""
 
-    kind = "characters"
     word_boundary = " "
+    grammar: Grammar | None = None
 
-    def __init__(self, characters: Sequence[str]) -> None:
+    def __init__(self, characters: Sequence[str], kind: str = "characters") -> None:
+        self.kind = kind
         self.labels = (BLANK, *characters)
         self._ids = {character: number for number, character in enumerate(characters, start=1)}
 
+    def spell(self, text: str) -> str:
+        return text
+
+    def read(self, spelled: str) -> str:
+        return spelled
+
     def encode(self, text: str) -> list[int]:
-        _refuse_unknown(text, self._ids)
-        return [self._ids[character] for character in text]
+        spelled = self.spell(text)
+        _refuse_unknown(spelled, self._ids)
+        return [self._ids[character] for character in spelled]
 
     def encode_known(self, text: str) -> list[int]:
-        return self.encode(_only_known(text, self._ids))
+        return self.encode(_single_spaces("".join(character for character in text if self.spells(character))))
 
     def decode(self, ids: Sequence[int]) -> str:
-        return _single_spaces("".join(self.labels[i] for i in ids))
+        return _single_spaces(self.read("".join(self.labels[i] for i in ids)))
 
     def spells(self, text: str) -> bool:
-        return self._ids.keys() >= set(text)
+        return self._ids.keys() >= set(self.spell(text))
 
     def fingerprint(self) -> str:
         return _fingerprint([self.kind, self.labels])
@@ -91,10 +113,46 @@ class CharacterTokenizer:
         _save(self, folder, model=None)
 
 
+class JamoTokenizer(CharacterTokenizer):
+    """A label for each of the 67 letters of modern Hangul in its place in the syllable, and for other characters.
+
+    The places (Unicode's conjoining jamo: 19 initials, 21 vowels, 27 finals) make it reversible: what follows a final
+    consonant is another syllable. `grammar` says that a syllable is an initial, a vowel, and perhaps a final.
+    """
+
+    def __init__(self, characters: Sequence[str]) -> None:
+        super().__init__(characters, kind="jamo")
+        self.grammar = _syllable_grammar(self.labels)
+
+    def spell(self, text: str) -> str:
+        return hangul_to_jamo(text)
+
+    def read(self, spelled: str) -> str:
+        """Jamo that make no syllable show as compatibility jamo, which are no part of anything."""
+        return jamo_to_hangul(spelled)
+
+
+def _syllable_grammar(labels: Sequence[str]) -> Grammar:
+    """Three states: nothing open, an initial that wants its vowel, a vowel that a final may follow."""
+    nothing, wants_vowel, takes_final = range(3)
+    follows = np.full((3, len(labels)), nothing, np.int32)
+    for label, character in enumerate(labels):
+        if character in INITIALS:
+            follows[:, label] = [wants_vowel, FORBIDDEN, wants_vowel]
+        elif character in VOWELS:
+            follows[:, label] = [FORBIDDEN, takes_final, FORBIDDEN]
+        elif character in FINALS:
+            follows[:, label] = [FORBIDDEN, FORBIDDEN, nothing]
+        else:
+            follows[:, label] = [nothing, FORBIDDEN, nothing]
+    return Grammar(follows, ends=np.array([True, False, True]))
+
+
 class SubwordTokenizer:
     """SentencePiece pieces. Its unknown piece has id 0, which CTC's blank takes: encode never gives it."""
 
     word_boundary = SUBWORD_SPACE
+    grammar: Grammar | None = None
 
     def __init__(self, kind: str, model: bytes) -> None:
         self.kind = kind
@@ -103,13 +161,19 @@ class SubwordTokenizer:
         self.labels = (BLANK, *(self._pieces.id_to_piece(i) for i in range(1, self._pieces.get_piece_size())))
         self._known = set("".join(self.labels[1:])) - {SUBWORD_SPACE} | {" "}
 
+    def spell(self, text: str) -> str:
+        return text
+
+    def read(self, spelled: str) -> str:
+        return spelled
+
     def encode(self, text: str) -> list[int]:
         _refuse_unknown(text, self._known)
         ids: list[int] = self._pieces.encode(text)
         return ids
 
     def encode_known(self, text: str) -> list[int]:
-        return self.encode(_only_known(text, self._known))
+        return self.encode(_single_spaces("".join(character for character in text if character in self._known)))
 
     def decode(self, ids: Sequence[int]) -> str:
         return _single_spaces("".join(self.labels[i] for i in ids).replace(SUBWORD_SPACE, " "))
@@ -125,22 +189,32 @@ class SubwordTokenizer:
         _save(self, folder, model=self._model)
 
 
+def written(label: str) -> str:
+    """A label as an n-gram of labels writes it: the space cannot be a word there, "▁" can."""
+    return label.replace(" ", SUBWORD_SPACE)
+
+
 def train_tokenizer(settings: TokenizerSettings, texts: Iterable[str]) -> Tokenizer:
     """A tokenizer that spells every character of the texts, which are normalised and from train alone.
 
-    Characters are sorted by code point after the space, which is always there. The same texts in the same order give
-    the same tokenizer.
+    Characters are sorted by code point after the space, which is always there, as all jamo are. The same texts in the
+    same order give the same tokenizer.
 
     Raises:
         AsrkitError: no text, a character that SentencePiece keeps for itself, or more or fewer subwords asked for than
             the texts allow.
     """
-    if settings.kind == "characters":
-        characters = set().union(*map(set, texts)) - {" "}
-        if not characters:
-            raise AsrkitError(_EMPTY)
-        return CharacterTokenizer([" ", *sorted(characters)])
-    return SubwordTokenizer(settings.kind, _train_subwords(settings, texts))
+    if settings.kind in ("unigram", "bpe"):
+        return SubwordTokenizer(settings.kind, _train_subwords(settings, texts))
+    characters = set().union(*map(set, texts)) - {" "}
+    if not characters:
+        raise AsrkitError(_EMPTY)
+    if settings.kind == "jamo":
+        characters = set().union(*map(hangul_to_jamo, characters))
+        if not characters & {*INITIALS}:
+            raise AsrkitError("tokenizer.kind is jamo, and the training texts hold no Hangul; wanted characters")
+        return JamoTokenizer([" ", *sorted(characters | {*INITIALS, *VOWELS, *FINALS})])
+    return CharacterTokenizer([" ", *sorted(characters)], settings.kind)
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
@@ -157,12 +231,14 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels) or labels[:1] != [BLANK]:
         raise AsrkitError(f"{path} is damaged: its labels are not a list of texts that starts with {BLANK}")
     tokenizer: Tokenizer
-    if kind == "characters":
-        tokenizer = CharacterTokenizer(labels[1:])
+    if kind in ("characters", "syllables"):
+        tokenizer = CharacterTokenizer(labels[1:], kind)
+    elif kind == "jamo":
+        tokenizer = JamoTokenizer(labels[1:])
     elif kind in ("unigram", "bpe"):
         tokenizer = _load_subwords(kind, folder / MODEL_NAME)
     else:
-        raise AsrkitError(f"{path} has kind {kind!r}; wanted characters, unigram or bpe")
+        raise AsrkitError(f"{path} has kind {kind!r}; wanted one of {', '.join(KINDS)}")
     if list(tokenizer.labels) != labels or tokenizer.fingerprint() != saved.get("fingerprint"):
         raise AsrkitError(f"{folder} is damaged: the tokenizer does not have the fingerprint it was saved with")
     return tokenizer
@@ -259,11 +335,6 @@ def _refuse_unknown(text: str, known: Iterable[str]) -> None:
     if unknown:
         named = ", ".join(f"{character!r} (U+{ord(character):04X})" for character in unknown)
         raise AsrkitError(f"the tokenizer has no label for {named} in {text!r}; it spells what its training text held")
-
-
-def _only_known(text: str, known: Iterable[str]) -> str:
-    spelled = set(text).intersection(known)
-    return _single_spaces("".join(character for character in text if character in spelled))
 
 
 def _single_spaces(text: str) -> str:

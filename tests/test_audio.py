@@ -160,7 +160,34 @@ def test_a_broken_file_is_refused_by_name(tmp_path: Path, make: Callable[[Path],
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_headerless_file_is_refused(tmp_path: Path) -> None:
+# Headerless: .pcm is 16 kHz, mono, 16 bits, little-endian
+
+
+@pytest.mark.parametrize("rest", [b"", b"\x7f"], ids=["even", "odd"])
+def test_pcm_is_read_to_the_last_sample_and_an_odd_byte_dropped(tmp_path: Path, rest: bytes) -> None:
+    path = tmp_path / "sound.PCM"
+    samples = np.random.default_rng(0).integers(-32768, 32767, 2 * RATE_HZ + 1)
+    path.write_bytes(struct.pack(f"<{len(samples)}h", *samples) + rest)
+    wanted = samples.astype(np.float32) / 32768
+    np.testing.assert_array_equal(audio.read(path), wanted)
+    blocks = list(audio.read_blocks(path, block_s=0.5))
+    assert [len(block) for block in blocks] == [8000, 8000, 8000, 8000, 1]
+    np.testing.assert_array_equal(np.concatenate(blocks), wanted)
+    np.testing.assert_array_equal(audio.read(path, start_s=0.5, end_s=0.75), wanted[8000:12_000])
+    np.testing.assert_array_equal(audio.read(path, start_s=1.5, channel=0), wanted[24_000:])
+    assert audio.duration_s(path) == (2 * RATE_HZ + 1) / RATE_HZ
+    assert audio.channels(path) == 1
+
+
+@pytest.mark.parametrize(("content", "said"), [(b"", r"is an empty file \(0 bytes"), (b"\x01", r"holds no sound \(0")])
+def test_pcm_without_a_sample_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "sound.pcm").write_bytes(content)
+    for reading in (audio.read, audio.duration_s):
+        with pytest.raises(AsrkitError, match=rf"sound\.pcm {said}"):
+            reading(tmp_path / "sound.pcm")
+
+
+def test_any_other_headerless_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "sound.raw").write_bytes(bytes(1000))
     with pytest.raises(AsrkitError, match="not a sound file"):
         audio.read(tmp_path / "sound.raw")

@@ -2,6 +2,7 @@ import errno
 import json
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +18,16 @@ from asrkit import cli
 from asrkit.errors import AsrkitError
 from asrkit.terminal import Terminal
 
-COMMANDS = ("prepare", "train", "decode", "transcribe", "recipes", "recipe", "demo")
-VERBS = ("prepare", "train", "decode", "transcribe", "demo")
+VERBS = {  # command: the function that it calls, in the module of that name
+    "prepare": "prepare",
+    "train": "train",
+    "decode": "decode",
+    "transcribe": "transcribe",
+    "new-language": "new_language",
+    "tokenizers": "compare_tokenizers",
+    "demo": "demo",
+}
+COMMANDS = (*VERBS, "recipes", "recipe")
 Asrkit = Callable[..., tuple[int, str, str]]
 
 
@@ -46,7 +55,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], d
 
         return call
 
-    for verb in VERBS:
+    for verb in VERBS.values():
         monkeypatch.setitem(sys.modules, f"asrkit.{verb}", SimpleNamespace(**{verb: stand_in(verb)}))
     return noted
 
@@ -78,10 +87,10 @@ def test_every_help_has_examples_that_parse(command: str, asrkit: Asrkit, calls:
     lines = examples(out)
     assert code == 0 and lines
     for line in lines:
-        words = shlex.split(line.partition(">")[0])
+        words = shlex.split(line.partition(">")[0].replace("RECIPE", "librispeech"))
         assert words[:2] == ["asrkit", command]
         assert asrkit(*words[1:])[0] == 0, line
-    assert [call[0] for call in calls] == ([command] * len(lines) if command in VERBS else [])
+    assert [call[0] for call in calls] == ([VERBS[command]] * len(lines) if command in VERBS else [])
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -147,6 +156,17 @@ def test_mistakes_are_answered_in_one_line(arguments: Sequence[str], code: int, 
     found, out, err = asrkit(*arguments)
     assert (found, out) == (code, "")
     assert err.startswith(line) and err.count("\n") == 1
+
+
+def test_a_recipe_s_cases_are_run(asrkit: Asrkit, tmp_path: Path) -> None:
+    assert re.fullmatch(r"all \d\d rows of \S+cases\.tsv hold\n", asrkit("recipe", "librispeech", "--cases")[1])
+    shutil.copytree(Path(__file__).parents[1] / "recipes" / "librispeech", tmp_path / "own")
+    (tmp_path / "own" / "cases.tsv").write_text("A b\ta b\nC\\u00ad D\tc d.\n", encoding="utf-8")
+    code, out, err = asrkit("recipe", str(tmp_path / "own"), "--cases")
+    assert (code, out.split()) == (1, ["raw", "wanted", "found", "C", "D", "c", "d.", "c", "d"])
+    assert err.startswith("asrkit: 1 of 2 rows of ") and err.endswith("do not hold; mend text.py, or the rows\n")
+    (tmp_path / "own" / "cases.tsv").write_text("A b\n", encoding="utf-8")
+    assert "cases.tsv, line 1: 0 TABs; wanted a raw text" in asrkit("recipe", str(tmp_path / "own"), "--cases")[2]
 
 
 def test_usage_errors_say_where_help_is(asrkit: Asrkit) -> None:

@@ -199,6 +199,17 @@ def test_lines_keep_their_inner_white_space(tmp_path: Path) -> None:
     assert list(read_lines(path)) == [(1, " a\tb "), (2, ""), (3, "c\x0bd\x85e")]
 
 
+def test_lines_may_be_in_another_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_bytes("뷁 똠방\r\n\n호호".encode("cp949"))  # 뷁 is in CP949, but not in EUC-KR
+    assert list(read_lines(path, encoding="cp949")) == [(1, "뷁 똠방"), (2, ""), (3, "호호")]
+    path.write_bytes("하나\n둘 ".encode("cp949") + b"\xff")
+    with pytest.raises(AsrkitError, match=r"text, line 2: byte 0xff at column 4 is not CP949; save the file as CP949"):
+        list(read_lines(path, encoding="cp949"))
+    with pytest.raises(AsrkitError, match=r"text, line 1: byte 0xc7 at column 1 is not UTF-8; save the file as UTF-8"):
+        list(read_lines(path))
+
+
 # --- LibriSpeech's folders
 
 

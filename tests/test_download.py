@@ -12,10 +12,10 @@ from types import SimpleNamespace
 
 import pytest
 from local_server import serving
-from small_librispeech import DEV, TRAIN, archive_of, tar_of, write_split
+from small_librispeech import DEV, TRAIN, archive_of, write_split
 
 from asrkit import download as downloading
-from asrkit.download import download, fetch_archives, unpack
+from asrkit.download import download, fetch_archives
 from asrkit.errors import AsrkitError
 from asrkit.prepare import prepare
 from asrkit.progress import Bar, Silent
@@ -205,70 +205,6 @@ def test_corrupt_download_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     with serving({"a": corrupt}) as server, pytest.raises(AsrkitError, match=wanted):
         fetch(server.url("a"), tmp_path / "a")
     assert names(tmp_path) == []
-
-
-# --- unpacking
-
-
-def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, link
-    return info
-
-
-def write_archive(tmp_path: Path, content: bytes) -> Path:
-    path = tmp_path / "a.tar.gz"
-    path.write_bytes(content)
-    return path
-
-
-def test_unpack(tmp_path: Path) -> None:
-    progress = Recorder()
-    files = {f"top/{number}/file": bytes([number]) * 5000 for number in range(20)}
-    archive = write_archive(tmp_path, tar_of((member(name), content) for name, content in files.items()))
-    unpack(archive, tmp_path / "out", progress=progress)
-    found = {p.relative_to(tmp_path / "out").as_posix(): p.read_bytes() for p in (tmp_path / "out").rglob("file")}
-    assert found == files
-    assert 0 < progress.bars["unpacking a.tar.gz"] <= archive.stat().st_size
-
-
-@pytest.mark.parametrize("name", ["../escaped", "top/../../escaped", "top/../../../escaped"])
-def test_members_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
-    archive = write_archive(tmp_path, tar_of([(member("top/in"), b"fine"), (member(name), b"bad")]))
-    with pytest.raises(AsrkitError, match="which leads out of its folder; not unpacked"):
-        unpack(archive, tmp_path / "a" / "out")
-    assert not list(tmp_path.rglob("escaped"))
-
-
-def test_absolute_member_stays_inside(tmp_path: Path) -> None:
-    target = tmp_path / "elsewhere" / "file"
-    unpack(write_archive(tmp_path, tar_of([(member(str(target)), b"x")])), tmp_path / "out")
-    assert not target.exists()
-    assert (tmp_path / "out" / str(target).lstrip("/")).read_bytes() == b"x"
-
-
-@pytest.mark.parametrize(
-    "odd",
-    [
-        member("link", tarfile.SYMTYPE, "/etc"),
-        member("link", tarfile.SYMTYPE, "in"),
-        member("link", tarfile.LNKTYPE, "in"),
-        member("pipe", tarfile.FIFOTYPE),
-        member("device", tarfile.CHRTYPE),
-    ],
-)
-def test_links_and_devices_are_refused(tmp_path: Path, odd: tarfile.TarInfo) -> None:
-    archive = write_archive(tmp_path, tar_of([(member("in"), b"fine"), (odd, b"")]))
-    with pytest.raises(AsrkitError, match=f"holds '{odd.name}', neither file nor folder; not unpacked"):
-        unpack(archive, tmp_path / "out")
-    assert names(tmp_path / "out") == ["in"]
-
-
-def test_no_archive_and_cut_off_archives_are_refused(tmp_path: Path) -> None:
-    whole = tar_of([(member("a"), CONTENT), (member("b"), b"last" * 99)])
-    for content in (b"", b"<html>no</html>" * 100, *(whole[:size] for size in (9, 300, len(whole) // 2))):
-        with pytest.raises(AsrkitError, match="is no whole tar archive"):
-            unpack(write_archive(tmp_path, content), tmp_path / "out")
 
 
 # --- the archives of a recipe

@@ -18,7 +18,7 @@ from asrkit.recogniser import Recogniser
 from asrkit.search import FrameTimes, greedy
 from asrkit.tokenizer import CharacterTokenizer
 
-VERBS = ("prepare", "train", "decode", "transcribe")
+VERBS = ("prepare", "train", "decode", "transcribe", "new_language", "compare_tokenizers")
 FRAME_S = 0.01
 
 

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,12 @@ from corpora import (
 from asrkit import audio
 from asrkit.errors import AsrkitError
 from asrkit.prepare import prepare
-from asrkit.recipe import Archive, Recipe
+from asrkit.recipe import Archive, Recipe, with_overrides
+from asrkit.settings import SplitsSettings
 from asrkit.shards import open_data
+from asrkit.utterance import Utterance
+
+NO_DEV = SplitsSettings(train=("train",), dev=(), test=("test",))
 
 
 @pytest.fixture
@@ -94,7 +99,7 @@ def test_what_is_left_out_of_train_is_counted_by_reason_with_examples(tmp_path: 
     assert json.loads((tmp_path / "data" / "own" / "prepare.json").read_text(encoding="utf-8")) == meta
     said = "\n".join(listener.said)
     assert "train, too short: short: 0.05 s; filters.min_s is 0.1" in said
-    assert "characters outside the alphabet, left out with their utterances: '5' 1, 'º' 1" in said
+    assert "characters outside the alphabet, left out with their utterances: 2 ('5' 1, 'º' 1)" in said
 
 
 def test_dev_and_test_lose_only_what_cannot_be_scored(tmp_path: Path) -> None:
@@ -114,6 +119,61 @@ def test_dev_and_test_lose_only_what_cannot_be_scored(tmp_path: Path) -> None:
     assert records[4]["text"] == "nº 5" and index.tokens(4).tolist() == index.tokens(0).tolist()[:0] + [
         open_data(tmp_path / "data", "own").tokenizer().labels.index(character) for character in "n"
     ]
+
+
+def told_corpus(folder: Path) -> list[Utterance]:
+    """What a reader may tell beside the text."""
+    utterances = []
+    for split in ("train", "test"):
+        for number in range(5):
+            name = sound(folder / f"{split}{number}.wav", seed=number)
+            utterances.append(
+                Utterance(key=f"{split}{number}", audio=folder / name, text="abc d", split=split, speaker="x")
+            )
+        utterances[-1] = replace(utterances[-1], unfit="unclear speech")
+        utterances[-2] = replace(utterances[-2], text="c", pronunciation="é", notes=("letters: pronunciation taken",))
+    return utterances
+
+
+def test_unfit_utterances_stay_out_of_train_and_are_kept_and_marked_elsewhere(tmp_path: Path) -> None:
+    corpus = told_corpus(tmp_path)
+    told = recipe(read_corpus=lambda root, split: [one for one in corpus if one.split == split], splits=NO_DEV)
+    listener = Listener()
+    meta = prepare(told, data_dir=tmp_path / "data", name="told", corpus_dir=tmp_path, progress=listener)
+    assert meta["counts"]["train"]["left_out"]["unclear speech"] == 1
+    assert meta["counts"]["train"]["examples"]["unclear speech"] == [{"key": "train4", "detail": "'abc d'"}]
+    assert meta["counts"]["test"]["utterances"] == 5 and "unclear speech" not in meta["counts"]["test"]["left_out"]
+    index = open_data(tmp_path / "data", "told").index("test")
+    assert [index.record(i).get("unfit") for i in range(5)] == [None] * 4 + ["unclear speech"]
+    assert meta["counts"]["test"]["notes"] == {"letters: pronunciation taken": 1}
+    assert "test: letters: pronunciation taken: 1 utterances" in listener.said
+
+
+def test_either_transcript_is_taken_and_both_are_kept(tmp_path: Path) -> None:
+    corpus = told_corpus(tmp_path)
+    told = recipe(read_corpus=lambda root, split: [one for one in corpus if one.split == split], splits=NO_DEV)
+    prepare(told, data_dir=tmp_path / "data", name="told", corpus_dir=tmp_path)
+    index = open_data(tmp_path / "data", "told").index("test")
+    assert (index.record(3)["text"], index.record(3)["pronunciation"]) == ("c", "é")
+    shards = states(tmp_path / "data" / "told")
+    spoken = with_overrides(told, ["text.transcription=pronunciation"])
+    prepare(spoken, data_dir=tmp_path / "data", name="told", text_only=True)
+    index = open_data(tmp_path / "data", "told").index("test")
+    assert [index.record(i)["text"] for i in range(5)] == ["abc d", "abc d", "abc d", "é", "abc d"]
+    assert states(tmp_path / "data" / "told") == shards
+
+
+def test_characters_that_train_never_had_are_counted_in_dev_and_test(tmp_path: Path) -> None:
+    rows = [
+        {"audio": sound(tmp_path / f"{number}.wav", seed=number), "text": text, "split": split}
+        for number, (split, text) in enumerate([("train", "abc"), ("dev", "aba"), ("test", "abz zé5")])
+    ]
+    listener = Listener()
+    meta = prepare(recipe(), data_dir=tmp_path / "data", manifest=manifest(tmp_path, rows), progress=listener)
+    assert meta["counts"]["test"]["characters_unspelled"] == {"z": 2, "é": 1}  # 5 is outside the alphabet altogether
+    assert meta["counts"]["test"]["characters_outside"] == {"5": 1}
+    assert meta["counts"]["dev"]["characters_unspelled"] == {}
+    assert "test: characters without a label, kept, and counted as errors: 3 ('z' 2, 'é' 1)" in listener.said
 
 
 def test_too_much_left_out_ends_prepare_and_says_what_allows_it(tmp_path: Path) -> None:
@@ -234,7 +294,7 @@ def test_a_manifest_that_cannot_serve(tmp_path: Path, content: bytes, said: str)
     ("how", "said"),
     [
         ({"manifest": "nowhere.jsonl"}, "--manifest nowhere.jsonl is not a file"),
-        ({"corpus_dir": "nowhere"}, "--corpus-dir nowhere is not a folder"),
+        ({"corpus_dir": "nowhere"}, "--corpus-dir nowhere is not a folder; wanted the corpus, unpacked or"),
         ({"corpus_dir": ".", "manifest": "own.jsonl"}, "both --corpus-dir and --manifest"),
         ({}, "recipe 'tiny' has nothing to download; give --corpus-dir or --manifest"),
         ({"manifest": "own.jsonl", "name": "../x"}, "--name '../x' cannot name a folder"),

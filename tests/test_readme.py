@@ -161,7 +161,7 @@ def test_commands_in_the_documents_exist(
     page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Verbs are stood in for: only that the command line takes these words."""
-    for verb in ("prepare", "train", "decode", "transcribe", "demo"):
+    for verb in ("prepare", "train", "decode", "transcribe", "new_language", "compare_tokenizers", "demo"):
         stand_in: dict[str, Any] = {verb: lambda *args, **kwargs: []}
         monkeypatch.setitem(sys.modules, f"asrkit.{verb}", SimpleNamespace(**stand_in))
     text = page.read_text(encoding="utf-8")

@@ -6,8 +6,19 @@ from pathlib import Path
 import pytest
 
 from asrkit.errors import AsrkitError
-from asrkit.recipe import Recipe, load_recipe, load_sibling, recipe_folders, section_from_json, with_overrides
-from asrkit.settings import ModelSettings, TrainSettings, architecture
+from asrkit.recipe import (
+    Archive,
+    Corpus,
+    Recipe,
+    default_recipe,
+    load_recipe,
+    load_sibling,
+    recipe_folders,
+    section_from_json,
+    with_overrides,
+)
+from asrkit.settings import ModelSettings, SplitsSettings, TrainSettings, architecture
+from asrkit.utterance import Utterance
 
 WHOLE = """
 from asrkit.recipe import Recipe
@@ -56,6 +67,14 @@ def test_recipes_in_the_working_folder_come_first(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     assert load_recipe("librispeech").name == "own"
     assert recipe_folders()["librispeech"].resolve() == tmp_path / "recipes" / "librispeech"
+
+
+def test_the_default_recipe_is_named_by_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert default_recipe() in recipe_folders()
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "DEFAULT").write_text("own\n", encoding="utf-8")
+    assert default_recipe() == "own"
 
 
 def test_two_recipes_of_one_name_keep_their_own_files(tmp_path: Path) -> None:
@@ -187,3 +206,37 @@ def test_a_model_that_streams_takes_the_features_that_can() -> None:
     assert recipe.features.normalize == "train"
     own = with_overrides(load_recipe("librispeech"), ["model=deepspeech2-streaming", "features.normalize=utterance"])
     assert own.features.normalize == "utterance"
+
+
+def test_another_corpus_of_the_recipe_is_chosen_by_name() -> None:
+    def read(root: Path, split: str) -> list[Utterance]:
+        return []
+
+    def read_calls(root: Path, split: str) -> list[Utterance]:
+        return []
+
+    calls = Corpus(
+        name="calls",
+        description="",
+        licence="ours",
+        read_corpus=read_calls,
+        splits=SplitsSettings(train=("a", "b"), dev=(), test=("c",)),
+    )
+    own = Recipe(
+        name="own",
+        language="und",
+        description="",
+        licence="CC0",
+        read_corpus=read,
+        normalize=str.lower,
+        alphabet=" ab",
+        archives=(Archive(url="http://localhost/a.tar", md5="0" * 32, size=1, splits=("train",)),),
+        more_corpora=(calls,),
+    )
+    chosen = with_overrides(own, ["corpus=calls", "splits.test=b"])
+    assert (chosen.corpus, chosen.licence, chosen.archives) == ("calls", "ours", ())
+    assert chosen.read_corpus is read_calls
+    assert (chosen.splits.train, chosen.splits.test) == (("a", "b"), ("b",))
+    assert chosen.to_json()["corpus"] == "calls" and own.to_json()["corpus"] is None
+    with pytest.raises(AsrkitError, match=r"^recipe 'own' has no corpus 'call'; did you mean 'calls'\? \(calls\)$"):
+        with_overrides(own, ["corpus=call"])

@@ -95,7 +95,8 @@ def test_normalising_twice_changes_nothing(name: str, text: str) -> None:
 @settings(deadline=None)
 def test_what_can_be_spelled_stays_within_the_alphabet(name: str, data: st.DataObject) -> None:
     loaded = recipe(name)
-    letters = sorted(set(loaded.alphabet) | set(loaded.alphabet.upper()) | set('.,;:!?()"-—…\t\n'))
+    # no full stops: a recipe may keep that of an abbreviation, which shows that it cannot be spelled
+    letters = sorted(set(loaded.alphabet) | set(loaded.alphabet.upper()) | set(',;:!?()"-—…\t\n'))
     text = data.draw(st.text(letters))
     assert set(loaded.normalize(text)) <= set(loaded.alphabet)
 

@@ -156,6 +156,59 @@ def test_asrkit_knows_no_recipe() -> None:
         assert roots.isdisjoint({"recipes", "lm", "tests", "benchmarks"}), path.name
 
 
+# Names of scripts (Latin, Arabic, Hangul ...) are not here: what works on characters may know those.
+LANGUAGES = """
+    afrikaans albanian amharic azerbaijani basque belarusian bosnian breton bulgarian burmese cantonese catalan chinese
+    corsican croatian czech danish dutch english esperanto estonian farsi finnish french galician german guarani hausa
+    hawaiian hindi hungarian icelandic igbo indonesian irish italian japanese kazakh korean kurdish kyrgyz latvian
+    lithuanian macedonian malagasy malay maltese mandarin maori marathi nahuatl nepali norwegian pashto persian polish
+    portuguese punjabi quechua romanian russian samoan serbian slovak slovene slovenian somali spanish swahili swedish
+    tatar turkish turkmen ukrainian urdu uzbek vietnamese welsh wolof xhosa yiddish yoruba zulu"""
+ISO_639 = """
+    aa ab af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz ee el en eo es
+    et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik io is it iu ja jv ka kg ki
+    kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml mn mr ms mt my na nb nd ne ng nl nn no
+    nr nv ny oc oj om or os pa pi pl ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss st su sv sw ta te
+    tg th ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu
+    afr alb amh ara arm aze baq bel ben bod bos bre bul bur cat ces chi cmn cym cze dan deu dut ell eng epo est eus fas
+    fin fra fre gal geo ger gla gle glg gre grn guj hat hau haw heb hin hrv hun hye ibo ice ind isl ita jav jpn kan kat
+    kaz khm kin kir kor kur lao lat lav lit ltz mac mal mao mar mkd mlg mlt mon mri msa mya nep nld nno nob nor ori pan
+    per pol por pus que ron rum rus sin slk slo slv smo sna snd som spa sqi srp sun swa swe tam tat tel tgk tha tib tir
+    ton tsn tuk tur uig ukr urd uzb vie wel wol xho yid yor yue zho zul"""
+COUNTRIES = """
+    ar at au be br ca ch cn cz de dk eg es fi fr gb gr hk ie il in ir it jp kr mx nl no nz ph pl pt ru sa se th tr tw
+    ua us vn za"""
+# A column of manifests, a way to say false, what some letters become, and numpy's letters for numbers.
+NO_LANGUAGE = {"id", "no", "th", "ss", "fi"}
+
+
+def languages_in(source: str) -> list[str]:
+    """Names of recipes and languages anywhere in a Python source, voices such as en-us, and codes that are strings."""
+    codes = sorted(set(ISO_639.split()) - NO_LANGUAGE)
+    recipes = [path.parent.name for path in (HOUSE / "recipes").glob("*/recipe.py")]
+    names = rf"(?<![a-z])(?:{'|'.join([*recipes, *LANGUAGES.split()])})(?![a-z])"
+    voices = rf"(?<![\w-])(?:{'|'.join(codes)})[-_](?:{'|'.join(COUNTRIES.split())})(?![\w-])"
+    named = re.findall(f"{names}|{voices}", source, re.IGNORECASE)
+    words = [node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)]
+    return named + [word for word in words if isinstance(word, str) and word in codes]
+
+
+@pytest.mark.parametrize("path", sorted((HOUSE / "asrkit").rglob("*.py")), ids=name_of)
+def test_asrkit_names_no_recipe_and_no_language(path: Path) -> None:
+    """Neither in code nor in a comment, a help text or an error: what knows a language belongs into its recipe."""
+    assert languages_in(path.read_text(encoding="utf-8")) == []
+
+
+def test_a_language_is_found_wherever_it_stands() -> None:
+    source = """
+'''Such as my/english.jsonl and LibriSpeech.'''
+voice = "en-us+f3"  # or pt_BR, said for Zulu
+code = {"cy": 1}, "ukr"
+free = "Latin, Hangul, Cyrillic", "in-line", "cysts", "my-data", re
+"""
+    assert sorted(languages_in(source)) == ["LibriSpeech", "Zulu", "cy", "en-us", "english", "pt_BR", "ukr"]
+
+
 @pytest.mark.parametrize("path", sorted((HOUSE / "recipes").glob("*/*.py")), ids=name_of)
 def test_recipes_know_little(path: Path) -> None:
     siblings = {f".{sibling.stem}" for sibling in path.parent.glob("*.py")}
@@ -186,7 +239,7 @@ def test_nothing_of_a_workplace_is_committed() -> None:
 
 
 def test_nothing_is_left_half_done() -> None:
-    words = "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X", "NotImplemented" + "Error"])
+    words = "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X", "raise NotImplemented" + "Error"])
     marks = [path for path in ALL_PYTHON if re.search(rf"\b({words})\b", path.read_text(encoding="utf-8"))]
     assert [name_of(path) for path in marks] == []
     bare = re.compile(r"#\s*type:\s*ignore(?!\[[a-z, -]+\]\s+#)")  # a silenced check names the check and the reason
@@ -222,7 +275,10 @@ def test_the_wheel_holds_code_and_recipes(tmp_path: Path) -> None:
     subprocess.run(command, cwd=HOUSE, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("asrkit-*.whl")
     held = {name for name in zipfile.ZipFile(wheel).namelist() if not name.startswith("asrkit-")}
-    recipes = {f"asrkit/{path.relative_to(HOUSE).as_posix()}" for path in committed_files() if "recipes" in path.parts}
+    homes = ("recipes", "lm")
+    carried = {f"asrkit/{name_of(path)}" for path in committed_files() if name_of(path).split("/")[0] in homes}
     code = {name_of(path) for path in committed_files() if path.is_relative_to(HOUSE / "asrkit")}
-    assert "asrkit/recipes/librispeech/recipe.py" in held
-    assert held == recipes | code
+    files = ("recipe.py", "text.py", "cases.tsv", "README.md")
+    assert {f"asrkit/recipes/librispeech/{name}" for name in files} <= held
+    assert {"asrkit/recipes/DEFAULT", "asrkit/lm/README.md"} <= held
+    assert held == carried | code

@@ -21,7 +21,8 @@ from asrkit.errors import AsrkitError
 from asrkit.ngram import NGram
 from asrkit.report import error_rate
 from asrkit.search import BeamSearch, FrameTimes, Hypothesis, LogProbs, WordTime, greedy, search_all
-from asrkit.tokenizer import CharacterTokenizer, SubwordTokenizer, Tokenizer
+from asrkit.settings import TokenizerSettings
+from asrkit.tokenizer import CharacterTokenizer, SubwordTokenizer, Tokenizer, train_tokenizer
 
 AB = CharacterTokenizer(" ab")  # ids: blank 0, space 1, a 2, b 3
 
@@ -52,6 +53,13 @@ class Pieces:
 
     kind, word_boundary = "bpe", "▁"
     labels = ("<blank>", "▁a", "▁", "a", "b")
+    grammar = None
+
+    def spell(self, text: str) -> str:
+        return text
+
+    def read(self, spelled: str) -> str:
+        return spelled
 
     def decode(self, ids: Sequence[int]) -> str:
         return " ".join("".join(self.labels[i] for i in ids).replace("▁", " ").split())
@@ -397,3 +405,37 @@ def test_trained_subwords_are_searched(tmp_path: Path) -> None:
     log_probs = path_of(frames, labels=len(tokenizer.labels), sure=0.99)
     assert greedy(log_probs, tokenizer).text == "abba a ba"
     assert BeamSearch(tokenizer).decode(log_probs)[0].text == "abba a ba"
+
+
+# Jamo ---------------------------------------------------------------------------------------------------------------
+
+HANGUL = train_tokenizer(TokenizerSettings(kind="jamo"), ["가"])
+
+
+def spelled_log_probs(*frames: str) -> LogProbs:
+    """(T, V): each frame's first character has 0.6, the others share 0.3; "_" is the blank."""
+    probs = np.full((len(frames), len(HANGUL.labels)), 1e-4)
+    for row, frame in zip(probs, frames, strict=True):
+        ids = [0 if character == "_" else HANGUL.labels.index(character) for character in frame]
+        row[ids] = [0.6, *([0.3 / (len(ids) - 1)] * (len(ids) - 1))] if len(ids) > 1 else 0.9
+    logs: LogProbs = np.log(probs / probs.sum(axis=1, keepdims=True))
+    return logs
+
+
+def test_greedy_makes_whole_syllables() -> None:
+    g, n, a, final_n = "\u1100", "\u1102", "\u1161", "\u11ab"
+    # g, g or a, n (initial) or n (final): frame by frame that is g g n, which is no syllable.
+    log_probs = spelled_log_probs(g, "_", g + a, "_", n + final_n)
+    assert greedy(log_probs, HANGUL).text == "간"
+    assert greedy(spelled_log_probs(g, a, "_", final_n, " ", n, a), HANGUL).text == "간 나"
+
+
+def test_words_of_an_ngram_are_found_among_jamo(tmp_path: Path) -> None:
+    arpa = tmp_path / "words.arpa"
+    arpa.write_text(ARPA.replace("ab", "간").replace("ba", "나").replace("\ta", "\t가").replace(" a", " 가"), "utf-8")
+    lm = NGram.open(arpa, HANGUL)
+    g, n, a, final_n = "\u1100", "\u1102", "\u1161", "\u11ab"
+    search = BeamSearch(HANGUL, lm=lm, alpha=1.0, beta=0.0, times=FrameTimes(0.04))
+    found = search.decode(spelled_log_probs(g, a, "_" + final_n, " ", n, a))[0]
+    assert found.text == "간 나"  # ln 0.3/0.6 is dearer than what the n-gram gives: 간 at the start has log10 -0.2
+    assert found.words is not None and [word.word for word in found.words] == ["간", "나"]

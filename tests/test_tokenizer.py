@@ -29,7 +29,9 @@ ALPHABET = sorted(set("".join(TEXTS)))
 CHARACTERS = TokenizerSettings()
 UNIGRAM = TokenizerSettings(kind="unigram", size=38)
 BPE = TokenizerSettings(kind="bpe", size=60)
-ALL: dict[str, Tokenizer] = {settings.kind: train_tokenizer(settings, TEXTS) for settings in (CHARACTERS, UNIGRAM, BPE)}
+SYLLABLES, JAMO = TokenizerSettings(kind="syllables"), TokenizerSettings(kind="jamo")
+KINDS = (CHARACTERS, SYLLABLES, JAMO, UNIGRAM, BPE)
+ALL: dict[str, Tokenizer] = {settings.kind: train_tokenizer(settings, TEXTS) for settings in KINDS}
 every_kind = pytest.mark.parametrize("tokenizer", ALL.values(), ids=ALL.keys())
 
 normalised = st.lists(st.text(st.sampled_from([c for c in ALPHABET if c != " "]), min_size=1), max_size=8).map(" ".join)
@@ -51,7 +53,7 @@ def test_encode_takes_exactly_what_it_spells(tokenizer: Tokenizer, text: str) ->
     else:
         with pytest.raises(AsrkitError):
             tokenizer.encode(text)
-    known = " ".join("".join(c for c in text if c in ALPHABET).split())
+    known = " ".join("".join(c for c in text if tokenizer.spells(c)).split())
     assert tokenizer.decode(tokenizer.encode_known(text)) == known
 
 
@@ -68,6 +70,54 @@ def test_character_labels_are_blank_space_and_the_sorted_characters() -> None:
     assert tokenizer.labels == ("<blank>", " ", "'", "a", "b", "c", "d")
     assert tokenizer.encode("a cab") == [3, 1, 5, 3, 4]
     assert tokenizer.word_boundary == " "
+
+
+HANGUL = [chr(code) for code in range(ord("가"), ord("힣") + 1)]
+
+
+def test_jamo_spell_every_syllable_with_67_letters() -> None:
+    tokenizer = train_tokenizer(JAMO, ["안녕 하세요"])
+    assert len(HANGUL) == 11_172
+    assert len(tokenizer.labels) == 1 + 1 + 19 + 21 + 27  # blank, space, initials, vowels, finals
+    for syllable in HANGUL:
+        ids = tokenizer.encode(syllable)
+        assert len(ids) in (2, 3) and tokenizer.decode(ids) == syllable
+    assert [tokenizer.labels[i] for i in tokenizer.encode("닭이")] == ["\u1103", "\u1161", "\u11b0", "\u110b", "\u1175"]
+
+
+@given(text=st.text(st.sampled_from([*HANGUL[::97], " ", "a"])))
+def test_jamo_of_a_text_keep_to_the_grammar_and_come_back(text: str) -> None:
+    tokenizer = train_tokenizer(JAMO, ["가 a"])
+    ids = tokenizer.encode(text)
+    assert tokenizer.grammar is not None and tokenizer.grammar.accepts(ids)
+    assert tokenizer.decode(ids) == " ".join(text.split())
+
+
+@given(ids=st.lists(st.integers(1, 68), max_size=12))
+def test_jamo_of_nonsense_are_all_shown_where_no_syllable_can_be_composed(ids: list[int]) -> None:
+    tokenizer = train_tokenizer(JAMO, ["가"])
+    shown = tokenizer.decode(ids)
+    assert len(tokenizer.spell(shown).replace(" ", "")) == sum(tokenizer.labels[i] != " " for i in ids)
+    assert tokenizer.grammar is not None
+    if tokenizer.grammar.accepts(ids):
+        assert set(shown) <= {*HANGUL, " "}
+
+
+def test_jamo_that_make_no_syllable_become_letters_that_stand_alone() -> None:
+    tokenizer = train_tokenizer(JAMO, ["가"])
+    label = {character: number for number, character in enumerate(tokenizer.labels)}
+    spelled = "\u1100\u1100\u1161\u11a8\u11a8\u1161"  # g, g-a-k, k, a
+    assert tokenizer.decode([label[character] for character in spelled]) == "ㄱ각ㄱㅏ"
+
+
+def test_jamo_want_hangul() -> None:
+    with pytest.raises(AsrkitError, match=r"tokenizer\.kind is jamo, and the training texts hold no Hangul"):
+        train_tokenizer(JAMO, ["abc"])
+
+
+def test_only_jamo_have_a_grammar_and_a_spelling_of_their_own() -> None:
+    assert [kind for kind, tokenizer in ALL.items() if tokenizer.grammar] == ["jamo"]
+    assert [kind for kind, tokenizer in ALL.items() if tokenizer.spell("안녕") != "안녕"] == ["jamo"]
 
 
 @pytest.mark.parametrize("settings", [UNIGRAM, BPE], ids=["unigram", "bpe"])
@@ -116,7 +166,7 @@ def test_saved_and_loaded_it_is_the_same(tokenizer: Tokenizer, tmp_path: Path) -
     )
     assert again.encode("hello you") == tokenizer.encode("hello you")
     names = {path.name for path in (tmp_path / "tokenizer").iterdir()}
-    assert names == {"tokenizer.json"} | ({"tokenizer.model"} if tokenizer.kind != "characters" else set())
+    assert names == {"tokenizer.json"} | ({"tokenizer.model"} if tokenizer.kind in ("unigram", "bpe") else set())
 
 
 @every_kind
@@ -189,8 +239,8 @@ def test_a_folder_that_is_broken_or_of_another_version_ends_in_one_line(tmp_path
     refused("nowhere", "no tokenizer in")
     _damage(saved("characters"), schema=2)
     refused("characters", "has schema 2; this version of asrkit reads 1")
-    _damage(saved("characters"), kind="syllables")
-    refused("characters", "has kind 'syllables'; wanted characters, unigram or bpe")
+    _damage(saved("characters"), kind="words")
+    refused("characters", "has kind 'words'; wanted one of characters, syllables, jamo, unigram, bpe")
     _damage(saved("characters"), labels=["a"])
     refused("characters", "damaged: its labels")
     _damage(saved("characters"), labels=["<blank>", "a"])

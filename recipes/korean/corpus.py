@@ -1,0 +1,79 @@
+"""Zeroth-Korean (OpenSLR 40): where it comes from, and its folders in, utterances out.
+
+    AUDIO_INFO                                                  SPEAKERID|NAME|SEX|SCRIPTID|DATASET
+                                                                106|...|f|003|train_data_01
+    train_data_01/003/106/106_003_0001.flac                     train_data_01/<script>/<speaker>/
+    train_data_01/003/106/106_003.trans.txt                     106_003_0001 우리는 위기의 진앙이 아닌 ...
+    test_data_01/003/104/...
+
+Also there are language models and a lexicon, which are not read, nor are the names of people in AUDIO_INFO.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from asrkit.corpus import known_gender, read_lines
+from asrkit.errors import AsrkitError, did_you_mean
+from asrkit.recipe import Archive
+from asrkit.utterance import Utterance
+
+TRAIN, TEST = "train_data_01", "test_data_01"
+ARCHIVES = (
+    Archive(
+        url="http://www.openslr.org/resources/40/zeroth_korean.tar.gz",
+        md5="8e0a4268bb8e80db3773c331025ef1e2",  # as OpenSLR publishes it, in resources/40/checksum.md5
+        size=10_339_720_618,
+        splits=(TRAIN, TEST),
+    ),
+)
+
+
+def read_corpus(root: Path, split: str) -> Iterator[Utterance]:
+    """The utterances of one split, sorted by script, speaker and number.
+
+    `root` is the folder that holds AUDIO_INFO, or the one above, where that one is called zeroth_korean. A transcript
+    without its sound file and a sound file without its transcript come too, so that prepare can count them.
+
+    Raises:
+        AsrkitError: there is no such split, or AUDIO_INFO has other columns.
+    """
+    home = root / "zeroth_korean" if (root / "zeroth_korean").is_dir() else root
+    if not (home / split).is_dir():
+        found = sorted(path.name for path in home.iterdir() if path.is_dir()) if home.is_dir() else []
+        there_are = ", ".join(found) or "no folders"
+        raise AsrkitError(f"{home} has no folder {split!r}{did_you_mean(split, found)} (found: {there_are})")
+    genders = _read_genders(home / "AUDIO_INFO")
+    for folder in sorted(path for path in (home / split).glob("*/*") if path.is_dir()):
+        speaker = folder.name
+        for key, text in _read_folder(folder):
+            yield Utterance(
+                key=key,
+                audio=folder / f"{key}.flac",
+                text=text,
+                split=split,
+                speaker=speaker,
+                gender=genders.get(speaker),
+                language="ko",
+                extra={"script": folder.parent.name},
+            )
+
+
+def _read_folder(folder: Path) -> list[tuple[str, str]]:
+    """(key, transcript) of every transcript and every sound file, sorted."""
+    lines = [line.strip() for path in sorted(folder.glob("*.trans.txt")) for _, line in read_lines(path)]
+    transcripts = [(key, text.strip()) for key, _, text in (line.partition(" ") for line in lines if line)]
+    silent = {path.stem for path in folder.glob("*.flac")} - {key for key, _ in transcripts}
+    return sorted(transcripts + [(key, "") for key in silent])
+
+
+def _read_genders(path: Path) -> dict[str, str | None]:
+    """{speaker: "m", "f" or None}, by the columns' names."""
+    if not path.is_file():
+        return {}
+    rows = [[cell.strip() for cell in line.split("|")] for _, line in read_lines(path) if line.strip()]
+    header = rows[0] if rows else []
+    for name in ("SPEAKERID", "SEX"):
+        if name not in header:
+            raise AsrkitError(f"{path}, line 1: no column {name!r} (found: {', '.join(header) or 'nothing'})")
+    speaker, sex = header.index("SPEAKERID"), header.index("SEX")
+    return {row[speaker]: known_gender(row[sex]) for row in rows[1:] if len(row) > max(speaker, sex)}
