@@ -246,30 +246,51 @@ class DeepSpeech2(nn.Module):
 
     def forward(self, log_mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """log_mel (B, T, F) and frames (B,) -> float32 log-probs (B, T', V) and their lengths (B,)."""
+        x, lengths = self.convolve(log_mel, lengths)
+        x, _ = self.recur(x, lengths)
+        return self.classify(x.transpose(0, 1), lengths), lengths
+
+    def forward_twice(self, log_mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As forward, and before the lengths what the output layer makes of the middle recurrent layer, (B, T', V)."""
+        x, lengths = self.convolve(log_mel, lengths)
+        x, middle = self.recur(x, lengths)
+        return self.classify(x.transpose(0, 1), lengths), self.label(middle.transpose(0, 1)), lengths
+
+    def convolve(self, log_mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The convolutions: (B, T, F) and frames (B,) -> (T', B, C * F') and lengths (B,)."""
         x = log_mel[:, None]  # (B, 1, T, F)
         for conv in self.convs:
             x, lengths = conv(x, lengths)
         for block in self.residuals:
             x = block(x, lengths)
-        x = self.recur(x.permute(2, 0, 1, 3).flatten(2), lengths)  # (T', B, H)
-        return self.classify(x.transpose(0, 1), lengths), lengths
+        return x.permute(2, 0, 1, 3).flatten(2), lengths
 
-    def recur(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """The recurrent layers: (T', B, C * F') -> (T', B, H)."""
+    def recur(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The recurrent layers: (T', B, C * F') -> (T', B, H), and that of the middle one, normalised.
+
+        The middle is behind two of three layers, three of five; a single layer has none, and comes twice.
+        """
+        middle = (len(self.recurrent) + 1) // 2
+        normalised = None
         order = reversal(lengths, x.shape[0])
         mask = length_mask(lengths, x.shape[0]).T[:, :, None]  # (T', B, 1)
         for number, layer in enumerate(self.recurrent):
             if number > 0:
                 x = self.norms[number - 1](self.dropout(x), mask)
+            if number == middle:
+                normalised = x
             x = layer(x, order)
-        return x
+        return x, x if normalised is None else normalised
 
     def classify(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, T', H) -> log-probs (B, T', V)."""
         mask = length_mask(lengths, x.shape[1])[:, :, None]
         if self.lookahead is not None:
             x = self.lookahead(x * mask)
-        x = self.norm(self.dropout(x), mask)
+        return self.label(self.norm(self.dropout(x), mask))
+
+    def label(self, x: Tensor) -> Tensor:
+        """The layers behind the last norm: (B, T', H) -> log-probs (B, T', V)."""
         if self.head is not None:
             x = self.head(x).clamp(0, CLIP)
         return torch.log_softmax(self.output(x).float(), dim=2)

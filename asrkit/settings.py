@@ -236,6 +236,7 @@ class TrainSettings(Section):
     weight_decay: float = 0.01
     warmup: float = 0.1  # share of all steps
     grad_clip: float = 2.0
+    middle_loss: float = 0.0  # share of the loss that the middle recurrent layer's own log-probs have
     dropout_ramp: float = 0.0  # share of all steps over which dropout grows from 0 to model.dropout
     sorta_grad: bool = True  # first epoch from short to long
     seed: int = 1
@@ -251,6 +252,7 @@ class TrainSettings(Section):
         self._check_range("batch_seconds", 0, 1e6)
         self._check_range("lr", 1e-8, 10)
         self._check_range("warmup", 0, 0.9)
+        self._check_range("middle_loss", 0, 0.9)
         self._check_range("dropout_ramp", 0, 1)
         self._check_range("grad_clip", 1e-3, 1e6)
         self._check_range("workers", -1, 256)

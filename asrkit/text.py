@@ -36,7 +36,7 @@ _TO_LONE_JAMO = str.maketrans(
 
 _FORMS = ("<wide>", "<narrow>", "<initial>", "<medial>", "<final>", "<isolated>")  # as in UnicodeData.txt
 _STRESS = "\u0300\u0301"
-_TWINS = str.maketrans("aceiopxyïABCEHIİKMOPTXYÏ", "асеіорхуїАВСЕНІІКМОРТХУЇ")  # İ is the capital of an i
+_TWINS = str.maketrans("aceiopxyïABCEHIKMOPTXYÏ", "асеіорхуїАВСЕНІКМОРТХУЇ")
 _HAS_TWIN = re.compile(f"[{''.join(map(chr, _TWINS))}]")
 _LETTERS = re.compile(r"(?:[^\W\d_]|['\u0300-\u036f])+")  # words with their apostrophes and marks
 

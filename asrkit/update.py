@@ -140,7 +140,11 @@ class Updater:
         )
 
     def _gradients(self, replica: DeepSpeech2, part: Batch, share: float, seed: int, dropout: float) -> "_Done":
-        """Forward and backward on one replica; its gradients are those of the part's share of the mean loss."""
+        """Forward and backward on one replica; its gradients are those of the part's share of the mean loss.
+
+        `train.middle_loss` of it is the middle layer's (intermediate CTC, Lee and Watanabe 2021, arXiv 2102.03216).
+        """
+        middle_share = self.settings.middle_loss
         replica.train()
         set_dropout(replica, seed=seed, strength=dropout)
         for buffer, original in zip(replica.buffers(), self.model.buffers(), strict=True):
@@ -148,10 +152,17 @@ class Updater:
         log_mel, frames = self.features(part.waveforms, part.lengths)
         log_mel = spec_augment(log_mel, frames, part.masks, self.augmentation)
         with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision != torch.float32):
-            log_probs, lengths = replica(log_mel, frames)  # (B, T', V), (B,)
+            if middle_share:
+                log_probs, middle, lengths = replica.forward_twice(log_mel, frames)
+            else:
+                log_probs, lengths = replica(log_mel, frames)  # (B, T', V), (B,)
         losses = ctc_losses(log_probs, lengths, part.tokens, part.token_lengths)
+        loss = losses.mean()
+        if middle_share:
+            middle_loss = ctc_losses(middle, lengths, part.tokens, part.token_lengths).mean()
+            loss = (1 - middle_share) * loss + middle_share * middle_loss
         replica.zero_grad(set_to_none=True)
-        (losses.mean() * share).backward()
+        (loss * share).backward()
         blank = (log_probs.detach().argmax(dim=2) == 0) & length_mask(lengths, log_probs.shape[1])
         return _Done(losses=losses.detach(), blanks=blank.sum(), frames=lengths.sum())
 

@@ -55,6 +55,25 @@ def test_an_utterance_has_the_same_log_probs_alone_and_in_a_batch(variant):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+def test_the_middle_layer_has_log_probs_of_its_own_from_the_layers_below_it(variant):
+    model = tiny(**variant, layers=3)
+    log_mel, lengths = torch.randn(2, 40, 20), torch.tensor([40, 40])
+    last, middle, out_lengths = model.forward_twice(log_mel, lengths)
+    whole, whole_lengths = model(log_mel, lengths)
+    assert torch.equal(last, whole) and torch.equal(out_lengths, whole_lengths)
+    assert torch.exp(middle).sum(dim=2).allclose(torch.ones(middle.shape[:2]))
+    with torch.no_grad():
+        for weight in model.recurrent[2].parameters():  # behind the middle
+            weight.add_(0.1)
+    changed, same, _ = model.forward_twice(log_mel, lengths)
+    assert torch.equal(same, middle) and not torch.allclose(changed, last)
+    with torch.no_grad():
+        for weight in model.recurrent[1].parameters():
+            weight.add_(0.1)
+    assert not torch.allclose(model.forward_twice(log_mel, lengths)[1], middle)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_padding_does_not_move_the_training_statistics_or_the_loss(variant):
     model = tiny(**variant, dropout=0.0).train()
     lengths = torch.tensor([40, 23])

@@ -279,8 +279,8 @@ def test_words_only_change_their_case(word: str) -> None:
 
 
 PIECES = """
-    5 12 21 100 1000 1991 2000 2-й 3-го 90-х 2,5 007 000 № $ € ₴ % § + рік року році роки років р. тис. млн грн грн. км
-    тисяч мільйонів серпня січня до на за у в від близько цих нових депутатів годину годин номер сесії Т. Я. О. м. ст.
+    5 12 21 100 1000 1991 2000 2-й 3-го 90-х 2,5 007 № $ € ₴ % § + рік року році роки років р. тис. млн грн грн. км
+    тисяч мільйонів серпня січня до на у в від близько майже цих нових депутатів годину годин сесії Т. Я. О. м. ст.
     н. е. т. д. ім. та слово слова' 'й - – -5 ( ) . … ... , : " '' xата raта ХІІ XІ Xі İ ы ' ’ м'яч за́мок \u0301"""
 
 
@@ -340,8 +340,8 @@ def test_sentences_that_were_read_aloud_come_within_the_alphabet(shared: Path, n
     text = (shared / f"speech/text/{name}.txt").read_text(encoding="utf-8")
     lines = [RECIPE.normalize(line) for line in text.splitlines()]
     assert all(lines) and set("".join(lines)) <= set(RECIPE.alphabet)
-    letters = [character for character in text.lower() if character in LETTERS + "'"]
-    assert [character for character in "".join(lines) if character in LETTERS + "'"] == letters  # nothing was lost
+    letters = [character for character in text.lower() if character in LETTERS]
+    assert [character for character in "".join(lines) if character in LETTERS] == letters  # nothing was lost
 
 
 # The demo

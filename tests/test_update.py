@@ -145,3 +145,11 @@ def test_dropout_at_no_strength_drops_nothing(tones):
     ]
     assert all(torch.equal(value, weights(none)[name]) for name, value in weights(silent).items())
     assert len(set(losses)) == 3
+
+
+def test_the_middle_loss_takes_its_share_of_the_gradient(tones):
+    batch = batch_of(tones, 0, 1)
+    plain, half, again = (updater(middle_loss=share) for share in (0.0, 0.5, 0.5))
+    found = [each.update(batch, lr=1e-3, step=0) for each in (plain, half, again)]
+    assert found[0].loss == found[1].loss  # what is reported is the last layer's
+    assert found[0].grad_norm != found[1].grad_norm == found[2].grad_norm

@@ -2,11 +2,13 @@
 
 Ukrainian numerals have case and gender, which figures do not show, so what stands beside them has to tell:
 
-- 5 років, 21 хвилину, 2 гривні: the noun has the form that goes with a nominative (or accusative) numeral. Its gender
-  and forms are listed below; after 5 and more any noun in -ів or -їв will do, and an adjective in -их before it. Where
-  a word before asks for the genitive (близько, до, цих ...), the numeral would be another one, and the figures stay.
-- 5 тис. грн, 12 км, $5 млн, 3 €: the same with a unit written short; a preposition of any case but the accusative stops
-  it. After тисяч, мільйонів ... such a unit is spelled, too.
+- 21 хвилину, 2 гривні: the noun, whose gender and forms are listed below, has the form that goes with a nominative or
+  accusative numeral and with no other.
+- 5 років, 16 депутатів, 20 нових членів: after 5 and more it is the genitive plural (of a noun listed, or any in -ів),
+  which goes with a genitive numeral as well. So the word before has to make sure that this is none: a verb, a
+  preposition with the accusative, one of the words listed, or nothing. близько 5 років, ціна 5 книг: the figures stay.
+- 5 тис. грн, 12 км, $5 млн, 3 €: a unit written short shows no case, so the same holds for all numbers but 1 of a
+  feminine. After тисяч, мільйонів ... a unit is spelled, too.
 - 1991 рік, року, році, роком; у 1991 р., 24 серпня 1991 р.: an ordinal in the noun's case. 1,000 is read тисяча.
 - до 24 серпня, на 24 серпня: genitive after до, від, з, після; neuter after на, за, по. A day without any stays.
 - 2-го, 90-х, 5-та: the ordinal that has this ending, if there is one only; 5-й with a noun in -і is feminine (п'ятій),
@@ -24,6 +26,7 @@ from dataclasses import dataclass
 from asrkit.text import number_in_words
 
 _MANY_DIGITS = 12  # longer figures are no numbers
+_LARGEST_NAME = 999  # a larger one may be read in pieces (№ 8755: вісімдесят сім п'ятдесят п'ять)
 
 
 @dataclass(frozen=True)
@@ -60,19 +63,26 @@ _SCALES = {"тис": "тисяча", "млн": "мільйон", "млрд": "м
 _SCALE_NOUNS = [_BY_FORM[name] for name in _SCALES.values()]
 _UNITS = dict(
     грн="гривня", коп="копійка", км="кілометр", см="сантиметр", мм="міліметр", кг="кілограм", га="гектар",
-    хв="хвилина", год="години", сек="секунда",
+    хв="хвилина", год="години", сек="секунда", дол="долар",
 )  # fmt: skip
+_LETTERS = dict(м="метр", г="грам", л="літр", т="тонна")  # units without a full stop; with one they may be other things
 _TO_DATE = {"до", "від", "з", "із", "зі", "після"}  # with the genitive
 _ON_DATE = {"на", "за", "по"}  # with the accusative
-_ASK_FOR_GENITIVE = """
-    од зо без для біля близько коло протягом впродовж упродовж крім окрім проти замість поблизу серед ради задля навколо
-    довкола внаслідок щодо стосовно більше менше більш менш вище нижче старше молодше довше важче дорожче дешевше не
-    вартістю розмірі розміром сумі суму сума сумою обсягом обсязі кількістю кількості ціною площею довжиною завдовжки
-    віком віці вагою масою висотою заввишки глибиною шириною відстані строком строк терміном термін тиражем ємністю
-    потужністю швидкістю рівні частина частину третину третина половину половина решту решта жодного жодної"""
-_GENITIVE = _TO_DATE | set(_ASK_FOR_GENITIVE.split())
-_NOT_ACCUSATIVE = {"у", "в", "о", "об", "при", "над", "під", "перед", "між", "поміж", "завдяки", "к"}
-_GENITIVE_ENDINGS = ("их", "іх", "їх", "ьох", "им", "ім", "їм", "ми", "ого", "ої")
+_PREPOSITIONS = _TO_DATE | {"у", "в", "о", "об", "при", "без", "для", "близько", "протягом", "упродовж", "впродовж"}
+# What stands before a numeral in the nominative or accusative: these words, verbs but for some, and larger units.
+_ADVERBS = """
+    приблизно орієнтовно щонайменше щонайбільше загалом рівно лише лиш тільки ще вже уже майже аж зокрема ніж мінімум
+    максимум всього усього разом"""
+_OTHERS = """
+    на за через про понад по ось це то і й та або чи а але що щоб де коли якщо бо як потрібно треба можна є було буде
+    були ці ті всі усі перші останні наступні інші кожні додаткові мені тобі йому їй нам вам їм собі"""
+_SKIPPED = set(_ADVERBS.split())
+_NOMINATIVE = {
+    *("", "мільйон", *_SKIPPED, *_OTHERS.split()),
+    *(form for noun in _NOUNS for form in (noun.few, noun.many)),
+}
+_VERB = re.compile("[а-яґєії']*(?:[аяиуюї]в|[аяиуюїі]л[аои]|[аяиуюїі]ти|[иауюя]ть|[уюая]є|[аея]но|[аяиу]то|ся)")
+_WITH_GENITIVE = re.compile(".*(?:сяг|потребу|вимага|позбав|дотрим|уник|стосу|браку|зазна)|(?:пам|п|дев)'ять")
 _TOWNS = {"київ", "львів", "харків", "чернігів", "миколаїв"}
 _MONTH_NAMES = "січня лютого березня квітня травня червня липня серпня вересня жовтня листопада грудня"
 _MONTHS = set(_MONTH_NAMES.split())
@@ -92,7 +102,7 @@ def spell_numbers(words: Sequence[str]) -> list[str]:
     spelled: list[str] = []
     at = 0
     while at < len(words):
-        before = spelled[-1] if spelled else ""
+        before = _before(spelled)
         end = _end_of_figures(words, at)
         found: tuple[str, int] | None = None  # what is said, and the first word that it does not cover
         if not before or _WORD.fullmatch(before):
@@ -109,6 +119,13 @@ def spell_numbers(words: Sequence[str]) -> list[str]:
     return spelled
 
 
+def _before(spelled: Sequence[str]) -> str:
+    """The word before; behind an adverb (до майже 5 років) the preposition that is meant for the number."""
+    word = spelled[-1] if spelled else ""
+    ahead = spelled[-2] if len(spelled) > 1 and word in _SKIPPED else word
+    return ahead if ahead in _PREPOSITIONS else word
+
+
 def _at(words: Sequence[str], index: int) -> str:
     return words[index] if index < len(words) else ""
 
@@ -121,24 +138,33 @@ def _end_of_figures(words: Sequence[str], at: int) -> int:
 
 
 def _value(figures: Sequence[str]) -> int | None:
-    """Of one number, whole or in groups of three."""
+    """Of one number, whole or in groups of three; None for all else."""
     grouped = len(figures[0]) <= 3 and all(len(group) == 3 for group in figures[1:])
     whole = "".join(figures)
     leading = whole.startswith("0") and whole != "0"
     return None if leading or len(whole) > _MANY_DIGITS or (len(figures) > 1 and not grouped) else int(whole)
 
 
+def _goes_on(after: str) -> bool:
+    """Whether punctuation, which stays between figures alone, leads to more figures."""
+    return bool(after) and not after[0].isalnum() and after[0] not in "№$€₴"
+
+
 def _behind_symbol(words: Sequence[str], at: int, before: str) -> tuple[str, int] | None:
-    """№ 5, $ 5 or $ 5 млн."""
+    """№ 5, $ 5, $ 5 млн or $ 5 мільйонів."""
     end = _end_of_figures(words, at + 1)
     number = _value(words[at + 1 : end]) if end > at + 1 else None
-    if number is None:
+    if number is None or _goes_on(_at(words, end)):
         return None
     if words[at] == "№":
-        return f"номер {_cardinal(number)}", end
-    if not _may_be_accusative(before):
+        return (f"номер {_cardinal(number)}", end) if number <= _LARGEST_NAME else None
+    if not _is_nominative(before):
         return None
-    noun, scale = _SYMBOLS[words[at]], _short(_SCALES, _at(words, end))
+    noun, after = _SYMBOLS[words[at]], _at(words, end)
+    scale = _short(_SCALES, after)
+    if _BY_FORM.get(after) in _SCALE_NOUNS:
+        spelled = _agreeing(number, after, "", before)
+        return (f"{spelled} {after} {noun.many}", end + 1) if spelled else None
     if scale is None:
         return _counted(number, noun, end)
     counted = _counted(number, scale, end + 1)
@@ -147,22 +173,23 @@ def _behind_symbol(words: Sequence[str], at: int, before: str) -> tuple[str, int
 
 def _number(words: Sequence[str], at: int, end: int, before: str) -> tuple[str, int] | None:
     """Figures, by what stands before and behind them."""
-    number = _value(words[at:end])
-    if number is None:
+    number, after = _value(words[at:end]), _at(words, end)
+    if number is None or _goes_on(after):
         return None
-    if before == "номер":
+    if before == "номер" and number <= _LARGEST_NAME:
         return _cardinal(number), end
-    after = _at(words, end)
     if 1000 <= number <= 2099 and end == at + 1:
         if after in _YEAR:
             return f"{_ordinals(number)[_YEAR[after]]} {after}", end + 1
+        if after in ("роки", "років"):  # 2006 та 2009 років are years, 2000 років a time
+            return None
         if after == "р." and (before in _MONTHS or before in ("у", "в")):
             case, noun = (1, "року") if before in _MONTHS else (2, "році")
             return f"{_ordinals(number)[case]} {noun}", end + 1
     if after in _MONTHS:
         return _day(number, before, end)
     if short := _short(_SCALES, after) or _unit(words, end):
-        return _counted(number, short, end + 1) if _may_be_accusative(before) else None
+        return _counted(number, short, end + 1) if _is_nominative(before) else None
     spelled = _agreeing(number, after, _at(words, end + 1), before)
     return (spelled, end) if spelled else None
 
@@ -176,16 +203,16 @@ def _short(known: dict[str, str], word: str) -> _Noun | None:
 def _unit(words: Sequence[str], at: int) -> _Noun | None:
     """What is counted: a unit written short, or a symbol, unless that belongs to figures behind it."""
     is_behind = not _FIGURES.fullmatch(_at(words, at + 1))
-    return _short(_UNITS, _at(words, at)) or (_SYMBOLS.get(_at(words, at)) if is_behind else None)
+    word = _at(words, at)
+    unit = _short(_UNITS, word) or (_short(_LETTERS, word) if len(word) == 1 else None)
+    return unit or (_SYMBOLS.get(word) if is_behind else None)
 
 
-def _may_be_genitive(before: str) -> bool:
-    return before in _GENITIVE or before.endswith(_GENITIVE_ENDINGS)
-
-
-def _may_be_accusative(before: str) -> bool:
-    """Or nominative: nothing before the numeral asks for another case."""
-    return not _may_be_genitive(before) and before not in _NOT_ACCUSATIVE
+def _is_nominative(before: str, after: str = "") -> bool:
+    """Whether a numeral between these words is in the nominative or the accusative, whatever its noun looks like."""
+    if before in _NOMINATIVE or (before in ("у", "в") and after == "разів"):
+        return True
+    return bool(_VERB.fullmatch(before)) and not _WITH_GENITIVE.match(before)
 
 
 def _counted(number: int, noun: _Noun, end: int) -> tuple[str, int] | None:
@@ -202,7 +229,7 @@ def _agreeing(number: int, after: str, then: str, before: str) -> str | None:
     if count == "many":
         adjective = after.endswith(("их", "іх", "їх"))
         is_many = _is_many(after) or (adjective and _is_many(then))
-        return _cardinal(number) if is_many and not _may_be_genitive(before) else None
+        return _cardinal(number) if is_many and _is_nominative(before, after) else None
     if noun is None:
         return None
     if count == "few":
@@ -215,7 +242,8 @@ def _agreeing(number: int, after: str, then: str, before: str) -> str | None:
 def _is_many(word: str) -> bool:
     """Whether this can only be a genitive plural."""
     noun = _BY_FORM.get(word)
-    return bool(noun and word == noun.many) or (word.endswith(("ів", "їв")) and word not in _TOWNS)
+    listed = bool(noun and word == noun.many)
+    return listed or (word.endswith(("ів", "їв")) and word not in _TOWNS and bool(_WORD.fullmatch(word)))
 
 
 def _count(number: int) -> str:

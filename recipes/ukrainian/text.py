@@ -48,7 +48,9 @@ ALPHABET = " '-абвгґдеєжзиіїйклмнопрстуфхцчшщью�
 
 _SPOKEN = "%‰§&@#/"
 _LETTER = r"[^\W\d_]"
-_LISTED = "о е ім ін напр тис вул обл проф акад просп пров тел поч укр англ грец доц заст коп год сек чол екз стор"
+_LISTED = """
+    о е ім ін напр тис вул обл проф акад просп пров тел поч укр англ грец доц заст коп дол год сек чол екз прим стор
+    табл вип ред куб"""
 _WITH_VOWELS = set(_LISTED.split())  # without those that end a sentence now and then: див, рис, літ
 _READ = {  # abbreviations that are read in one way only
     "т. д.": "так далі",
@@ -88,6 +90,7 @@ def _words(text: str) -> str:
     text = latin_to_cyrillic_twins(text)
     text = _STOPS.sub(_stop, text)
     text = "".join(piece if _INITIAL.fullmatch(piece) else lower(piece) for piece in _INITIAL.split(text))
+    text = latin_to_cyrillic_twins(text)  # again: İ has no twin, i has one
     text = re.sub(r"[\u2010\u2011]|[\u2012-\u2015](?=\d)", "-", text)
     text = re.sub(r"-(?![^\W_])|(?<![^\W_])-(?!\d)", " ", text)
     return punctuation_to_spaces(text, keep="'-." + _SPOKEN)
