@@ -10,22 +10,23 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.checkpoint import Checkpoint, find_run, load_checkpoint
 from asrkit.errors import AsrkitError
+from asrkit.groups import groups_of
 from asrkit.log_probs import StoredLogProbs, log_probs_of
 from asrkit.ngram import NGram
 from asrkit.prefix_search import beam_search
 from asrkit.progress import Progress, Silent
-from asrkit.report import PAGE, TABLE_COLUMNS, Conditions, Result, table_row, write_report
+from asrkit.report import PAGE, TABLE_COLUMNS, Conditions, Result, remarks, table_row, write_report
 from asrkit.search import Hypothesis, LogProbs, Search, Searched, greedy, search_all
 from asrkit.settings import DecodeSettings
 from asrkit.shards import DataSet, Index, joined_fingerprint, open_data
 
-GROUPS = ("speaker", "gender")  # what an utterance knows that error rates are broken down by
 FEW_SPELLED = 0.9  # share of an n-gram's words that the tokenizer spells, below which the user is warned
 NAMED_UNREADABLE = 5
 UNREADABLE_SHARD = "unreadable in its shard"  # beside the reasons that prepare counts
@@ -89,6 +90,8 @@ def decode(
         reports.append(_decode_split(checkpoint, data, split, index, log_probs, engine, folder, progress))
         progress.say(f"report: {folder / PAGE}")
     progress.table(f"{_run_name(checkpoint)}, step {checkpoint.step}", TABLE_COLUMNS, list(map(table_row, reports)))
+    for remark in chain.from_iterable(map(remarks, reports)):
+        progress.say(remark)
     return reports
 
 
@@ -160,9 +163,10 @@ def _decode_split(
     start = time.perf_counter()
     found = _search(engine, [log_probs.of(row) for row in rows], lengths_s, split, progress)
     decode_s = time.perf_counter() - start
+    records = [index.record(row) for row in rows]
     results = [
-        _result(index.record(row), length_s, searched.hypotheses)
-        for row, length_s, searched in zip(rows, lengths_s, found, strict=True)
+        _result(record, groups, length_s, searched.hypotheses)
+        for record, groups, length_s, searched in zip(records, groups_of(records), lengths_s, found, strict=True)
     ]
     conditions = Conditions(
         run=_run_name(checkpoint),
@@ -204,7 +208,9 @@ def _search(
     return done
 
 
-def _result(record: Mapping[str, Any], duration_s: float, hypotheses: Sequence[Hypothesis]) -> Result:
+def _result(
+    record: Mapping[str, Any], groups: Mapping[str, str], duration_s: float, hypotheses: Sequence[Hypothesis]
+) -> Result:
     scores: dict[str, Any] = _scores(hypotheses[0])
     if len(hypotheses) > 1:
         scores["n_best"] = [{"text": each.text} | _scores(each) for each in hypotheses]
@@ -213,7 +219,7 @@ def _result(record: Mapping[str, Any], duration_s: float, hypotheses: Sequence[H
         reference=record["text"],
         hypothesis=hypotheses[0].text,
         duration_s=duration_s,
-        groups={name: str(record[name]) for name in GROUPS if record.get(name) is not None},
+        groups=groups,
         scores=scores,
     )
 

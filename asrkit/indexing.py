@@ -157,25 +157,29 @@ def write_index(
     """Trains the tokenizer on train's texts and writes each split's index under temporary names.
 
     Dev and test keep characters that no label spells, and they are counted: their tokens skip them, their text does
-    not.
+    not. Their lines say whether train has the text, too (text_in_train).
     `stack` removes the temporary files.
     """
     progress.say(f"training the tokenizer ({recipe.tokenizer.kind})")
     tokenizer = train_tokenizer(recipe.tokenizer, _train_texts(folder, plan, recipe))
     alphabet = frozenset(recipe.alphabet)
     writers = []
-    with _bar("writing the index", plan, progress) as bar:
+    with Tally(part_of(folder / "tally")) as tally, _bar("writing the index", plan, progress) as bar:
         for split, role in plan.roles():
             writer = stack.enter_context(IndexWriter(folder / split, tokenizer.fingerprint()))
             for shard, sample, text in _samples(folder, split, plan, recipe):
                 bar.advance()
                 if _reason(sample, text, role, recipe) is not None:
                     continue
-                if role != "train" and not tokenizer.spells(text):
+                if role == "train":
+                    tally.add("text of train", text)
+                    writer.add(shard, sample, text, tokenizer.encode(text))
+                    continue
+                if not tokenizer.spells(text):
                     unspelled = (c for c in text if c in alphabet and not tokenizer.spells(c))
                     counts[split].characters_unspelled.update(unspelled)
-                tokens = tokenizer.encode(text) if role == "train" else tokenizer.encode_known(text)
-                writer.add(shard, sample, text, tokens)
+                known = {"text_in_train": tally.count("text of train", text) > 0}
+                writer.add(shard, sample | known, text, tokenizer.encode_known(text))
             counts[split].fingerprint = writer.finish()
             writers.append(writer)
     return NewIndex(folder, tokenizer, writers)

@@ -4,73 +4,34 @@ Rates are corpus totals, errors / reference units, never means over utterances.
 """
 
 import json
-import math
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise, starmap, zip_longest
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from rapidfuzz.distance import Levenshtein
 
 from asrkit import report_html
 from asrkit.atomic import write_whole
+from asrkit.error_rates import Counts, Step, align, count, total
 from asrkit.errors import AsrkitError
+from asrkit.groups import SPEAKERS_LISTED
+from asrkit.spacing import words_any_spacing
+from asrkit.text import hangul_to_jamo
 
 SCHEMA = 1
 REPORT, PAGE, HYPOTHESES = "report.json", "report.html", "hypotheses.jsonl"
 BOOTSTRAP_SAMPLES = 1000
 BOOTSTRAP_SEED = 1
 DURATION_EDGES_S = (2, 5, 10, 20)
+NO_VALUE = "none given"  # the group of those whose corpus does not say
 
-
-class Step(NamedTuple):
-    """One column of an alignment; None stands where a unit was inserted or deleted."""
-
-    reference: str | None
-    hypothesis: str | None
-
-    @property
-    def kind(self) -> str:
-        """equal, sub, ins or del."""
-        if self.reference is None:
-            return "ins"
-        if self.hypothesis is None:
-            return "del"
-        return "equal" if self.reference == self.hypothesis else "sub"
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Errors against a number of reference units, words or characters."""
-
-    units: int = 0
-    insertions: int = 0
-    deletions: int = 0
-    substitutions: int = 0
-
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(
-            self.units + other.units,
-            self.insertions + other.insertions,
-            self.deletions + other.deletions,
-            self.substitutions + other.substitutions,
-        )
-
-    @property
-    def errors(self) -> int:
-        return self.insertions + self.deletions + self.substitutions
-
-    @property
-    def rate(self) -> float:
-        """Errors / reference units; not a number without a reference unit."""
-        return self.errors / self.units if self.units else math.nan
-
-    def kinds(self) -> dict[str, int]:
-        return {"ins": self.insertions, "del": self.deletions, "sub": self.substitutions}
+_SYLLABLES = re.compile("[가-힣]")
+_LONE_JAMO = re.compile("[\u3131-\u318e]")  # compatibility jamo: what decoding could make no syllable of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +42,7 @@ class Result:
     reference: str
     hypothesis: str
     duration_s: float
-    groups: Mapping[str, str] = field(default_factory=dict)  # speaker, gender ...: what rates are broken down by
+    groups: Mapping[str, str] = field(default_factory=dict)  # speaker ...: what rates are broken down by
     scores: Mapping[str, Any] = field(default_factory=dict)  # logp, lm_score, score, n_best: as in hypotheses.jsonl
 
     @cached_property
@@ -106,6 +67,16 @@ class Result:
     def chars_no_space(self) -> Counts:
         return count(align("".join(self.reference.split()), "".join(self.hypothesis.split())))
 
+    @cached_property
+    def words_any_spacing(self) -> Counts:
+        return words_any_spacing(self.reference, self.hypothesis)
+
+    @cached_property
+    def jamo(self) -> Counts:
+        """Of the letters of Hangul, and any other characters, without spaces."""
+        reference, hypothesis = ("".join(text.split()) for text in (self.reference, self.hypothesis))
+        return count(align(hangul_to_jamo(reference), hangul_to_jamo(hypothesis)))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
@@ -127,32 +98,6 @@ class Conditions:
     decode_s: float  # wall time of the search
     decode_cpu_s: float
     oov_rate: float | None = None  # of the references' words under the n-gram
-
-
-def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Step]:
-    """The two sequences side by side with the fewest insertions, deletions and substitutions, each costing 1."""
-    steps: list[Step] = []
-    for block in Levenshtein.opcodes(reference, hypothesis):
-        said = reference[block.src_start : block.src_end]
-        heard = hypothesis[block.dest_start : block.dest_end]
-        steps += starmap(Step, zip_longest(said, heard))  # equal and replaced blocks are as long on both sides
-    return steps
-
-
-def count(alignment: Iterable[Step]) -> Counts:
-    """An alignment's reference units and errors by kind."""
-    kinds = Counter(step.kind for step in alignment)
-    return Counts(kinds["equal"] + kinds["sub"] + kinds["del"], kinds["ins"], kinds["del"], kinds["sub"])
-
-
-def total(counts: Iterable[Counts]) -> Counts:
-    """The counts of a corpus: errors and units added up, never rates averaged."""
-    return sum(counts, Counts())
-
-
-def error_rate(pairs: Iterable[tuple[Sequence[str], Sequence[str]]]) -> Counts:
-    """The total over (reference, hypothesis) pairs: lists of words for the WER, plain texts for the CER with spaces."""
-    return total(count(align(reference, hypothesis)) for reference, hypothesis in pairs)
 
 
 def report(conditions: Conditions, results: Sequence[Result]) -> dict[str, Any]:
@@ -180,7 +125,14 @@ def report(conditions: Conditions, results: Sequence[Result]) -> dict[str, Any]:
         "decode_cpu_s": round(conditions.decode_cpu_s, 3),
         "rtfx": round(audio_s / decode_s, 1) if decode_s > 0 else None,
         **_rates(results),
+        "wer_any_spacing": _fraction(total(result.words_any_spacing for result in results)),
+        **_hangul(results),
         "oov_rate": conditions.oov_rate,
+        "groups": {
+            name: {value: _group(inside) for value, inside in members}
+            for name, members in grouped(results).items()
+            if name != "speaker" or len(members) <= SPEAKERS_LISTED
+        },
     }
 
 
@@ -196,6 +148,40 @@ def _rates(results: Sequence[Result]) -> dict[str, Any]:
         "cer_no_space": _fraction(total(result.chars_no_space for result in results)),
         "char": chars.kinds(),
     }
+
+
+def _hangul(results: Sequence[Result]) -> dict[str, Any]:
+    """Null where the references have no Hangul."""
+    if not any(_SYLLABLES.search(result.reference) for result in results):
+        return {"jamo": None, "uncomposed": None}
+    jamo = total(result.jamo for result in results)
+    return {
+        "jamo": {"units": jamo.units, "rate": _fraction(jamo), **jamo.kinds()},
+        "uncomposed": sum(len(_LONE_JAMO.findall(result.hypothesis)) for result in results),
+    }
+
+
+def _group(results: Sequence[Result]) -> dict[str, Any]:
+    words = total(result.words for result in results)
+    return {
+        "utterances": len(results),
+        "words": words.units,
+        "wer": _fraction(words),
+        "cer": _fraction(total(result.chars for result in results)),
+        "cer_no_space": _fraction(total(result.chars_no_space for result in results)),
+    }
+
+
+def grouped(results: Sequence[Result]) -> dict[str, list[tuple[str, list[Result]]]]:
+    """By each thing that the corpus knows and that is not the same for all: its values, in order, and their results."""
+    groups: dict[str, list[tuple[str, list[Result]]]] = {}
+    for name in dict.fromkeys(name for result in results for name in result.groups):
+        members: dict[str, list[Result]] = {}
+        for result in results:
+            members.setdefault(result.groups.get(name, NO_VALUE), []).append(result)
+        if len(members) > 1:
+            groups[name] = sorted(members.items())
+    return groups
 
 
 def _fraction(counts: Counts) -> float | None:
@@ -232,20 +218,14 @@ def evidence(results: Sequence[Result]) -> Evidence:
     """What the error rates rest on: the commonest errors, and the results grouped by what the corpus knows."""
     steps = Counter(step for result in results for step in result.alignment if step.kind != "equal")
     char_steps = Counter(step for result in results for step in result.char_alignment if step.kind != "equal")
-    groups = {"duration": _by_duration(results)} if results else {}
-    for name in dict.fromkeys(name for result in results for name in result.groups):
-        members: dict[str, list[Result]] = {}
-        for result in results:
-            members.setdefault(result.groups.get(name, "unknown"), []).append(result)
-        if len(members) > 1:
-            groups[name] = sorted(members.items())
+    by_duration = {"duration": _by_duration(results)} if results else {}
     ordered = _most_common(steps)
     return Evidence(
         substitutions=[((step.reference or "", step.hypothesis or ""), n) for step, n in ordered if step.kind == "sub"],
         deletions=[(step.reference or "", n) for step, n in ordered if step.kind == "del"],
         insertions=[(step.hypothesis or "", n) for step, n in ordered if step.kind == "ins"],
         characters=[((step.reference or "", step.hypothesis or ""), n) for step, n in _most_common(char_steps)],
-        groups=groups,
+        groups=by_duration | grouped(results),
     )
 
 
@@ -320,3 +300,19 @@ def table_row(made: Mapping[str, Any]) -> tuple[str, ...]:
         report_html.percent(made["oov_rate"]),
         f"{made['rtfx']:,.0f}" if made["rtfx"] else "-",
     )
+
+
+def remarks(made: Mapping[str, Any]) -> list[str]:
+    """What a report.json says besides its row, where there is more to say: Hangul, and texts that are in train."""
+    percent = report_html.percent
+    said = []
+    if made["jamo"] is not None:
+        jamo, any_spacing = percent(made["jamo"]["rate"]), percent(made["wer_any_spacing"])
+        said.append(f"jamo error rate {jamo}, WER in any spacing {any_spacing}")
+        if made["uncomposed"]:
+            said.append(f"letters of Hangul that could not be composed to syllables: {made['uncomposed']:,}")
+    for value, group in made["groups"].get("text_in_train", {}).items():
+        which = {"true": "text in train, too", "false": "text not in train"}.get(value, value)
+        rates = f"WER {percent(group['wer'])}, CER {percent(group['cer'])}, no spaces {percent(group['cer_no_space'])}"
+        said.append(f"{which}: {group['utterances']:,} utterances, {rates}")
+    return [f"{made['split']}, {made['engine']}: {each}" for each in said]

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from asrkit.error_rates import Step, total
+
 if TYPE_CHECKING:
-    from asrkit.report import Evidence, Result, Step
+    from asrkit.report import Evidence, Result
 
 MOST_FREQUENT = 20  # rows of each list of errors
 WORST_UTTERANCES = 100
@@ -84,11 +86,13 @@ def _tiles(report: Mapping[str, Any]) -> str:
     spread = f"95 %: {100 * interval[0]:.2f} to {100 * interval[1]:.2f}" if interval else ""
     counts = f"{report['ins']:,} ins, {report['del']:,} del, {report['sub']:,} sub"
     errors = report["ins"] + report["del"] + report["sub"]
+    respaced = f"in any spacing {percent(report['wer_any_spacing'])}"
     left_out = sum(report["excluded"].values())
     tiles = [
-        ("Word error rate", percent(report["wer"]), spread),
+        ("Word error rate", percent(report["wer"]), "; ".join(filter(None, (spread, respaced)))),
         ("Character error rate", percent(report["cer"]), f"without spaces {percent(report['cer_no_space'])}"),
         ("Word errors", f"{errors:,} / {report['words']:,}", counts),
+        *_hangul(report),
         ("Utterances", f"{report['utterances']:,}", f"{left_out:,} left out" if left_out else "none left out"),
         ("Speech", _duration(report["audio_s"]), f"{report['rtfx']:,.0f} x real time" if report["rtfx"] else ""),
     ]
@@ -99,6 +103,17 @@ def _tiles(report: Mapping[str, Any]) -> str:
         for name, value, note in tiles
     )
     return f"<div class=tiles>{body}</div>"
+
+
+def _hangul(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    if report["jamo"] is None:
+        return []
+    jamo = report["jamo"]
+    counts = f"{jamo['ins']:,} ins, {jamo['del']:,} del, {jamo['sub']:,} sub of {jamo['units']:,}"
+    tiles = [("Jamo error rate", percent(jamo["rate"]), counts)]
+    if report["uncomposed"]:
+        tiles.append(("Uncomposed", f"{report['uncomposed']:,}", "letters of Hangul alone"))
+    return tiles
 
 
 def _duration(seconds: float) -> str:
@@ -128,33 +143,30 @@ def _visible(pair: tuple[str, str]) -> tuple[str, str]:
 
 def _group(name: str, members: Sequence[tuple[str, Sequence["Result"]]]) -> str:
     """Error rates broken down; where there are many groups, those with the most errors."""
-    rows = []
+    rows: list[tuple[str, int, int, int, float, float, float]] = []
     for label, results in members:
-        words, errors = sum(r.words.units for r in results), sum(r.words.errors for r in results)
-        chars, char_errors = sum(r.chars.units for r in results), sum(r.chars.errors for r in results)
-        rows.append((label, len(results), words, errors, chars, char_errors))
+        counts = [(result.words, result.chars, result.chars_no_space) for result in results]
+        words, chars, no_space = (total(column) for column in zip(*counts, strict=True))
+        wer, cer, cer_no_space = (each.errors / max(1, each.units) for each in (words, chars, no_space))
+        rows.append((label, len(results), words.units, words.errors, wer, cer, cer_no_space))
     note = ""
     if len(rows) > LARGEST_GROUPS:
         note = f"<p class=soft>the {LARGEST_GROUPS} of {len(rows):,} with the most errors</p>"
         rows = sorted(rows, key=lambda row: (-row[3], row[0]))[:LARGEST_GROUPS]
     if name != "duration":
-        rows.sort(key=lambda row: (-_rate(row[3], row[2]), row[0]))
-    widest = max(_rate(row[3], row[2]) for row in rows) or 1.0
+        rows.sort(key=lambda row: (-row[4], row[0]))
+    widest = max(row[4] for row in rows) or 1.0
     body = "".join(
         f"<tr><td dir=auto>{escape(label)}</td><td class=n>{utterances:,}</td><td class=n>{words:,}</td>"
-        f"<td class=n>{percent(_rate(errors, words))}</td>"
-        f"<td style='width:40%'><span class=bar style='width:{100 * _rate(errors, words) / widest:.1f}%'></span></td>"
-        f"<td class=n>{percent(_rate(char_errors, chars))}</td></tr>"
-        for label, utterances, words, errors, chars, char_errors in rows
+        f"<td class=n>{percent(wer)}</td>"
+        f"<td style='width:40%'><span class=bar style='width:{100 * wer / widest:.1f}%'></span></td>"
+        f"<td class=n>{percent(cer)}</td><td class=n>{percent(cer_no_space)}</td></tr>"
+        for label, utterances, words, _, wer, cer, cer_no_space in rows
     )
     return (
         f"<h2>By {escape(name)}</h2>{note}<div class='card scroll'><table><tr><th>{escape(name)}<th class=n>utterances"
-        f"<th class=n>words<th class=n>WER<th><th class=n>CER</tr>{body}</table></div>"
+        f"<th class=n>words<th class=n>WER<th><th class=n>CER<th class=n>no spaces</tr>{body}</table></div>"
     )
-
-
-def _rate(errors: int, units: int) -> float:
-    return errors / units if units else 0.0
 
 
 def _worst(results: Sequence["Result"]) -> str:
@@ -182,7 +194,7 @@ def _utterance(result: "Result") -> str:
     )
 
 
-def _pairs(alignment: Iterable["Step"]) -> str:
+def _pairs(alignment: Iterable[Step]) -> str:
     cells = ((step.kind, escape(step.reference or ""), escape(step.hypothesis or "")) for step in alignment)
     return "".join(f"<span class='pair {kind}'><i>{said}</i><i>{heard}</i></span>" for kind, said, heard in cells)
 
@@ -190,11 +202,15 @@ def _pairs(alignment: Iterable["Step"]) -> str:
 def _conditions(report: Mapping[str, Any]) -> str:
     rows = []
     for name, value in report.items():
+        if name == "groups":
+            continue  # they have their own tables
         if isinstance(value, Mapping):
-            value = ", ".join(f"{key} {each}" for key, each in value.items()) or "none"
+            value = ", ".join(f"{key} {_number(each)}" for key, each in value.items()) or "none"
         elif isinstance(value, tuple | list):
             value = " to ".join(f"{each:.4f}" for each in value)
-        elif isinstance(value, float):
-            value = f"{value:.6g}"
-        rows.append(f"<dt>{escape(name)}</dt><dd>{escape('-' if value is None else str(value))}</dd>")
+        rows.append(f"<dt>{escape(name)}</dt><dd>{escape('-' if value is None else _number(value))}</dd>")
     return f"<div class=card><dl>{''.join(rows)}</dl></div>"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -9,9 +9,9 @@ import torch
 
 from asrkit.batches import Rows, read_batch
 from asrkit.device import one_core_threads
+from asrkit.error_rates import error_rate
 from asrkit.features import LogMel
 from asrkit.model import DeepSpeech2
-from asrkit.report import error_rate
 from asrkit.search import greedy
 from asrkit.shards import JoinedIndex
 from asrkit.tokenizer import Tokenizer

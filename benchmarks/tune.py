@@ -10,10 +10,10 @@ import os
 from pathlib import Path
 
 from asrkit.checkpoint import find_run, load_checkpoint
+from asrkit.error_rates import error_rate
 from asrkit.log_probs import log_probs_of
 from asrkit.ngram import NGram
 from asrkit.prefix_search import beam_search
-from asrkit.report import error_rate
 from asrkit.report_html import percent
 from asrkit.search import search_all
 from asrkit.settings import DecodeSettings

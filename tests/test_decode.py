@@ -100,8 +100,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> House:
             audio = house.root / "corpus" / f"{split}-{number}.wav"
             audio.parent.mkdir(exist_ok=True)
             soundfile.write(audio, 0.1 * rng.normal(size=4000 + 900 * number), 16_000)
-            speaker = {"speaker": f"s{number % 2}"}
-            lines.append({"audio": audio.name, "text": text, "split": split, **speaker})
+            known = {"speaker": f"s{number % 2}", "room": number % 3}
+            lines.append({"audio": audio.name, "text": text, "split": split, **known})
     manifest = house.root / "corpus" / "mine.jsonl"
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     prepare(RECIPE, data_dir=house.root / "data", manifest=manifest, workers=1)
@@ -155,6 +155,18 @@ def test_greedy_is_the_default_and_the_newest_run(house: House) -> None:
     ((_, columns, rows),) = told.tables
     assert (columns, len(rows), rows[0][:2]) == (TABLE_COLUMNS, 1, ("test", "greedy"))
     assert any("report.html" in line for line in told.said)
+
+
+def test_groups_are_what_the_index_tells_apart(house: House) -> None:
+    (report,) = house.decode()
+    # 8 utterances; all of their texts are in train, too, so that text_in_train tells none apart
+    assert {
+        name: {value: group["utterances"] for value, group in each.items()} for name, each in report["groups"].items()
+    } == {
+        "speaker": {"s0": 4, "s1": 4},
+        "room": {"0": 3, "1": 3, "2": 2},
+    }
+    assert [line["room"] for line in house.hypotheses("test-greedy")] == list("01201201")
 
 
 def test_hypotheses_are_those_of_the_model_in_the_order_of_the_index(house: House) -> None:

@@ -254,10 +254,15 @@ def test_text_that_train_has_too_is_counted(tmp_path: Path) -> None:
     name = sound(tmp_path / "a.wav")
     texts = [("train", "one"), ("train", "two"), ("dev", "ONE"), ("dev", "three"), ("test", "two"), ("test", " Two ")]
     rows = [{"key": f"k{i}", "audio": name, "text": text, "split": split} for i, (split, text) in enumerate(texts)]
+    rows[3]["text_in_train"] = "the corpus says so"
     listener = Listener()
     meta = prepare(recipe(), data_dir=tmp_path / "data", manifest=manifest(tmp_path, rows), progress=listener)
     assert [meta["counts"][split]["text_in_train"] for split in ("train", "dev", "test")] == [None, 1, 2]
     assert "dev: 1 of 2 utterances (50.0%) have a text that is in train" in listener.said
+    data = open_data(tmp_path / "data", "own")
+    assert "text_in_train" not in data.index("train").record(0)
+    measured = {split: [data.index(split).record(row)["text_in_train"] for row in (0, 1)] for split in ("dev", "test")}
+    assert measured == {"dev": [True, False], "test": [True, True]}
 
 
 # Bad input: each ends in one clear line

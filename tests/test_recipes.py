@@ -72,7 +72,7 @@ def test_archives_have_addresses_checksums_and_sizes(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_there_are_enough_cases(name: str) -> None:
-    assert len(set(cases(name))) >= 40
+    assert len(set(cases(name))) >= 60
 
 
 @pytest.mark.parametrize(("name", "raw", "normalised"), CASES)

@@ -11,18 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asrkit.error_rates import Counts, Step, align, count, error_rate
 from asrkit.errors import AsrkitError
 from asrkit.report import (
     TABLE_COLUMNS,
     Conditions,
-    Counts,
     Result,
-    Step,
-    align,
     bootstrap_ci95,
-    count,
-    error_rate,
     evidence,
+    remarks,
     report,
     table_row,
     write_report,
@@ -74,7 +71,7 @@ def test_report_has_the_fields_of_schema_1() -> None:
     fields = (
         "schema run checkpoint_step data data_fingerprint split engine lm beam alpha beta utterances "
         "utterances_in_corpus excluded audio_s acoustic_s decode_s decode_cpu_s rtfx words wer wer_ci95 ins del sub "
-        "chars cer cer_no_space char oov_rate"
+        "chars cer cer_no_space char wer_any_spacing jamo uncomposed oov_rate groups"
     )
     assert list(made) == fields.split()
     assert (made["schema"], made["lm"], made["acoustic_s"]) == (1, None, None)
@@ -144,6 +141,46 @@ def test_alignment_holds_both_texts(reference: str, hypothesis: str) -> None:
     assert [step.reference for step in steps if step.reference is not None] == reference.split()
     assert [step.hypothesis for step in steps if step.hypothesis is not None] == hypothesis.split()
     assert count(steps).units == len(reference.split())
+
+
+def test_spaces_cost_nothing_where_any_spacing_will_do() -> None:
+    # eojeol: 1 del and 1 sub, and 1 sub; in any spacing only 갔다/간다
+    made = report(conditions(), [result("나는 집에 갔다", "나는집에 갔다"), result("집에 갔다", "집에 간다")])
+    assert (made["wer"], made["wer_any_spacing"]) == (3 / 5, 1 / 5)
+
+
+def test_jamo_are_counted_without_spaces() -> None:
+    # ᄀ ᅡ ᄂ ᅡ; heard with ᆫ after the first ᅡ, then with ㄱ alone: another unit than ᄀ, and ᅡ is missing
+    made = report(conditions(), [result("가 나", "간나"), result("가나", "ㄱ 나"), result("가나", "가 나")])
+    assert made["jamo"] == {"units": 12, "rate": 3 / 12, "ins": 1, "del": 1, "sub": 1}
+    assert made["uncomposed"] == 1
+
+
+def test_without_hangul_in_the_references_there_are_no_jamo() -> None:
+    made = report(conditions(), [result("a", "ㄱ")])
+    assert (made["jamo"], made["uncomposed"]) == (None, None)
+
+
+def test_totals_of_each_group() -> None:
+    four = [*THREE, result("one two", "onetwo", "u4", groups={"gender": "f"})]
+    assert report(conditions(), four)["groups"] == {
+        "speaker": {
+            "ann": {"utterances": 2, "words": 4, "wer": 3 / 4, "cer": 9 / 16, "cer_no_space": 8 / 14},
+            "bob": {"utterances": 1, "words": 3, "wer": 1 / 3, "cer": 2 / 5, "cer_no_space": 1 / 3},
+            "none given": {"utterances": 1, "words": 2, "wer": 1.0, "cer": 1 / 7, "cer_no_space": 0.0},
+        },
+        "gender": {
+            "f": {"utterances": 1, "words": 2, "wer": 1.0, "cer": 1 / 7, "cer_no_space": 0.0},
+            "none given": {"utterances": 3, "words": 7, "wer": 4 / 7, "cer": 11 / 21, "cer_no_space": 9 / 17},
+        },
+    }
+
+
+@pytest.mark.parametrize(("speakers", "listed"), [(50, True), (51, False)])
+def test_report_json_does_not_list_many_speakers(speakers: int, listed: bool) -> None:
+    results = [result("a", "a", groups={"speaker": f"{n}"}) for n in range(speakers)]
+    assert ("speaker" in report(conditions(), results)["groups"]) is listed
+    assert len(evidence(results).groups["speaker"]) == speakers
 
 
 def test_confidence_interval_is_the_same_each_time_and_holds_the_rate() -> None:
@@ -252,6 +289,20 @@ def test_page_shows_totals_alignment_and_groups(tmp_path: Path) -> None:
     assert "<span class='pair del'><i>hello</i><i></i></span>" in text
 
 
+def test_page_shows_hangul_and_every_group(tmp_path: Path) -> None:
+    results = [
+        result("가나 다", "가나다", "u1", groups={"text_in_train": "true"}),
+        result("가나", "ㄱ나", "u2", groups={"text_in_train": "false"}),
+    ]
+    write_report(tmp_path, conditions(), results)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    # 2 of 10 jamo, 1 of 3 words when 다 may stand anywhere, 1 lone letter
+    for shown in ("Jamo error rate", "20.00 %", "in any spacing 33.33 %", "Uncomposed", "By text_in_train"):
+        assert shown in text
+    write_report(tmp_path, conditions(), [result("가", "가")])
+    assert "Uncomposed" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_page_of_a_perfect_result_and_of_none(tmp_path: Path) -> None:
     for results in ([result("a", "a")], []):
         write_report(tmp_path, conditions(), results)
@@ -264,3 +315,17 @@ def test_table_row_fits_its_columns() -> None:
     shown = dict(zip(TABLE_COLUMNS, row, strict=True))
     assert (shown["WER"], shown["OOV"], shown["ins del sub"]) == ("57.14 %", "25.00 %", "1 2 1")
     assert table_row(report(conditions(decode_s=0.0), [result("", "")]))[TABLE_COLUMNS.index("WER")] == "-"
+
+
+def test_remarks_say_what_the_row_has_no_room_for() -> None:
+    assert remarks(report(conditions(), THREE)) == []
+    results = [
+        result("가나 다", "가나다", "u1", groups={"text_in_train": "true"}),
+        result("가나", "ㄱ나", "u2", groups={"text_in_train": "false"}),
+    ]
+    assert remarks(report(conditions(), results)) == [
+        "test, greedy: jamo error rate 20.00 %, WER in any spacing 33.33 %",
+        "test, greedy: letters of Hangul that could not be composed to syllables: 1",
+        "test, greedy: text not in train: 1 utterances, WER 100.00 %, CER 50.00 %, no spaces 50.00 %",
+        "test, greedy: text in train, too: 1 utterances, WER 100.00 %, CER 25.00 %, no spaces 0.00 %",
+    ]

@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asrkit import search
+from asrkit.error_rates import error_rate
 from asrkit.errors import AsrkitError
 from asrkit.ngram import NGram
-from asrkit.report import error_rate
 from asrkit.search import BeamSearch, FrameTimes, Hypothesis, LogProbs, WordTime, greedy, search_all
 from asrkit.settings import TokenizerSettings
 from asrkit.tokenizer import CharacterTokenizer, SubwordTokenizer, Tokenizer, train_tokenizer

@@ -116,11 +116,11 @@ def test_a_stopped_and_resumed_run_ends_with_the_same_weights_bit_for_bit(data_d
     at = [next(stops)]
     update = train_module.Updater.update
 
-    def stop_there(self, batch, *, lr, step):
+    def stop_there(self, batch, *, lr, step, **settings):
         if lr and step == at[0]:  # not in the trial updates that measure the speed
             os.kill(os.getpid(), signal.SIGTERM)
             at[0] = next(stops, -1)
-        return update(self, batch, lr=lr, step=step)
+        return update(self, batch, lr=lr, step=step, **settings)
 
     monkeypatch.setattr(train_module.Updater, "update", stop_there)
     told = Told()
