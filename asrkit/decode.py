@@ -4,7 +4,6 @@ Each split's log-probs are computed once and kept in the run's folder; searching
 decoding again gives the same text. A report lies in <run>/decode/<split>-<name>/.
 """
 
-import os
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 
 from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.checkpoint import Checkpoint, find_run, load_checkpoint
+from asrkit.cores import usable_cores
 from asrkit.errors import AsrkitError
 from asrkit.groups import groups_of
 from asrkit.log_probs import StoredLogProbs, log_probs_of
@@ -79,7 +79,7 @@ def decode(
     if not indexes:
         raise AsrkitError(f"data {data.name!r} has no test split; wanted --split, one of: {_all_splits(data)}")
     settings = replace(checkpoint.decode_settings, **given)
-    engine = _engine(checkpoint, lm, settings, jobs or _cores(), progress)
+    engine = _engine(checkpoint, lm, settings, jobs or usable_cores(), progress)
     home = _home(checkpoint)
     of_step = f"step{checkpoint.step}-" if found.resolve() == checkpoint.path else ""
     reports = []
@@ -246,8 +246,3 @@ def _home(checkpoint: Checkpoint) -> Path:
 def _run_name(checkpoint: Checkpoint) -> str:
     home = _home(checkpoint)
     return f"{home.parent.name}/{home.name}"
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,6 +1,5 @@
 """A device's name in, the device and the precision it is fast in out."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from functools import cache
 
 import torch
 
+from asrkit.cores import usable_cores
 from asrkit.errors import AsrkitError
 
 PART_SECONDS = 10.0  # of a batch that a replica should have at least: products of a few rows waste a core
@@ -46,15 +46,14 @@ def choose_precision(device: torch.device, setting: str) -> torch.dtype:
 
 def choose_replicas(device: torch.device, batch_seconds: float) -> int:
     """Copies of the model that share a batch: one for each core of a CPU while a part stays worth it, else one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, int(batch_seconds / PART_SECONDS))) if device.type == "cpu" else 1
+    return max(1, min(usable_cores(), int(batch_seconds / PART_SECONDS))) if device.type == "cpu" else 1
 
 
 def loader_workers(device: torch.device, setting: int) -> int:
     """Loader processes; by default none on a CPU, where they would only take cores from the training."""
     if setting >= 0:
         return setting
-    return 0 if device.type == "cpu" else min(8, max(1, (os.cpu_count() or 2) - 1))
+    return 0 if device.type == "cpu" else min(8, max(1, usable_cores() - 1))
 
 
 @cache

@@ -64,25 +64,23 @@ class Dropout(nn.Module):
     def __init__(self, share: float) -> None:
         super().__init__()
         self.share = share
-        self.strength = 1.0  # that of the moment, of the share
         self.generator: torch.Generator | None = None  # torch's own where nobody seeded
 
     def forward(self, x: Tensor) -> Tensor:
-        share = self.share * self.strength
-        if not self.training or share == 0:
+        if not self.training or self.share == 0:
             return x
-        keep = 1 - share
+        keep = 1 - self.share
         kept = torch.empty(x.shape, dtype=x.dtype, device=x.device).bernoulli_(keep, generator=self.generator)
         return x * kept.div_(keep)
 
 
-def set_dropout(model: nn.Module, *, seed: int, strength: float) -> None:
-    """Fixes what every dropout layer of the model draws from now on, and how much of its share it drops."""
+def seed_dropout(model: nn.Module, seed: int) -> None:
+    """Fixes what every dropout layer of the model draws from now on."""
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
     for module in model.modules():
         if isinstance(module, Dropout):
-            module.generator, module.strength = generator, strength
+            module.generator = generator
 
 
 class ConvLayer(nn.Module):

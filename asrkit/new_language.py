@@ -177,7 +177,7 @@ def _show(findings: Findings, folder: Path, progress: Progress) -> None:
     progress.say(f"alphabet: {len(findings.counted)} characters, the space among them: {', '.join(letters)}{more}")
     if findings.doubts:
         columns = ["", "character", "what", "times", "in train", "what happens", "for example"]
-        progress.table(f"{len(findings.doubts)} doubtful characters", columns, listed(findings.doubts[:_SHOWN]))
+        progress.table(f"doubtful characters: {len(findings.doubts)}", columns, listed(findings.doubts[:_SHOWN]))
         if len(findings.doubts) > _SHOWN:
             progress.say(f"and {len(findings.doubts) - _SHOWN} more, in {folder / 'README.md'}")
         for kind in dict.fromkeys(one.kind for one in findings.doubts):

@@ -36,6 +36,7 @@ from typing import Any
 from asrkit import indexing, packing
 from asrkit.atomic import PART, storing_in, write_whole
 from asrkit.audio import SAMPLE_RATE_HZ
+from asrkit.cores import usable_cores
 from asrkit.corpus import read_manifest
 from asrkit.download import fetch_archives, is_archive, unpack_once
 from asrkit.errors import AsrkitError
@@ -90,7 +91,7 @@ def prepare(
         else:
             _claim(folder, source)
             plan = _plan(recipe, folder, source, splits, progress)
-            _write_shards(recipe, folder, plan, workers or _cores(), progress)
+            _write_shards(recipe, folder, plan, workers or usable_cores(), progress)
         return _write_index(recipe, folder, plan, source, progress)
 
 
@@ -292,8 +293,3 @@ def _listed(characters: Counter[str]) -> str:
     """The most frequent, with how many there are."""
     common = islice(indexing.most_common(characters).items(), 20)
     return f"{characters.total()} ({', '.join(f'{character!r} {n}' for character, n in common)})"
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

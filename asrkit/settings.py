@@ -237,7 +237,6 @@ class TrainSettings(Section):
     warmup: float = 0.1  # share of all steps
     grad_clip: float = 2.0
     middle_loss: float = 0.0  # share of the loss that the middle recurrent layer's own log-probs have
-    dropout_ramp: float = 0.0  # share of all steps over which dropout grows from 0 to model.dropout
     sorta_grad: bool = True  # first epoch from short to long
     seed: int = 1
     workers: int = -1  # loader processes; -1 chooses
@@ -253,7 +252,6 @@ class TrainSettings(Section):
         self._check_range("lr", 1e-8, 10)
         self._check_range("warmup", 0, 0.9)
         self._check_range("middle_loss", 0, 0.9)
-        self._check_range("dropout_ramp", 0, 1)
         self._check_range("grad_clip", 1e-3, 1e6)
         self._check_range("workers", -1, 256)
         self._check_range("save_minutes", 0.01, 1e5)

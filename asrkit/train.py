@@ -28,7 +28,7 @@ from asrkit.metrics import Metrics
 from asrkit.progress import Bar, Progress, Silent
 from asrkit.recipe import Recipe
 from asrkit.run import Run, build_updater, find_or_name_run, fix_schedule, open_run, validate_run, with_fitting_rows
-from asrkit.update import Update, Updater, dropout_strength, learning_rate
+from asrkit.update import Update, Updater, learning_rate
 
 LOG_STEPS = 10  # steps averaged into one line of metrics.jsonl
 KEPT_CHECKPOINTS = 2  # the last ones, beside the best
@@ -135,8 +135,7 @@ def _loop(run: Run, updater: Updater, position: Position, metrics: Metrics, prog
                 pin=updater.device.type == "cuda",
             ):
                 lr = learning_rate(position.step, steps=run.steps, peak=run.settings.lr, warmup=run.settings.warmup)
-                dropout = dropout_strength(position.step, steps=run.steps, ramp=run.settings.dropout_ramp)
-                update = updater.update(batch, lr=lr, step=position.step, dropout=dropout)
+                update = updater.update(batch, lr=lr, step=position.step)
                 position = replace(position, step=position.step + 1, batch=position.batch + 1, seconds=live.seconds)
                 if update.bad_rows:
                     position = _count_bad(run, position, update, progress)

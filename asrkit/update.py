@@ -6,7 +6,6 @@ Shapes: B utterances, T frames, F mel bins, T' output frames, V labels, U target
 import copy
 import math
 from dataclasses import dataclass
-from itertools import repeat
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from asrkit.augment import spec_augment
 from asrkit.batches import Batch
 from asrkit.device import one_core_threads
 from asrkit.features import LogMel, length_mask
-from asrkit.model import DeepSpeech2, set_dropout
+from asrkit.model import DeepSpeech2, seed_dropout
 from asrkit.settings import AugmentSettings, TrainSettings
 
 
@@ -37,14 +36,6 @@ def learning_rate(step: int, *, steps: int, peak: float, warmup: float) -> float
         return peak * (step + 1) / rising
     done = (step - rising) / max(1, steps - rising)
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
-
-
-def dropout_strength(step: int, *, steps: int, ramp: float) -> float:
-    """From 0 to 1 over the share `ramp` of all steps, then 1 (curriculum dropout, Morerio et al. 2017).
-
-    A network that has not found the alignment yet is kept from it by dropout; later dropout keeps it from memorising.
-    """
-    return min(1.0, step / (ramp * steps)) if ramp else 1.0
 
 
 def ctc_losses(log_probs: Tensor, lengths: Tensor, tokens: Tensor, token_lengths: Tensor) -> Tensor:
@@ -104,11 +95,8 @@ class Updater:
             replicas=len(self.replicas),
         )
 
-    def update(self, batch: Batch, *, lr: float, step: int, dropout: float = 1.0) -> Update:
-        """One step of gradient descent; a loss or gradient that is not finite leaves weights and statistics alone.
-
-        `dropout` is the part of the model's dropout that is at work.
-        """
+    def update(self, batch: Batch, *, lr: float, step: int) -> Update:
+        """One step of gradient descent; a loss or gradient that is not finite leaves weights and statistics alone."""
         statistics = [buffer.clone() for buffer in self.model.buffers()]
         parts = batch.to(self.device).parts(len(self.replicas))
         replicas = self.replicas[: len(parts)]
@@ -116,10 +104,9 @@ class Updater:
         # Seeding by the step, not carrying a state along, is what makes a resumed run drop the same units.
         seeds = np.random.SeedSequence((self.settings.seed, step)).generate_state(len(parts)).tolist()
         if len(parts) == 1:
-            done = [self._gradients(replicas[0], parts[0], 1.0, seeds[0], dropout)]
+            done = [self._gradients(replicas[0], parts[0], 1.0, seeds[0])]
         else:
-            threads = one_core_threads(len(self.replicas))
-            done = list(threads.map(self._gradients, replicas, parts, share, seeds, repeat(dropout)))
+            done = list(one_core_threads(len(self.replicas)).map(self._gradients, replicas, parts, share, seeds))
         self._collect_gradients(replicas)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.grad_clip)
         losses = torch.cat([part.losses for part in done])
@@ -139,14 +126,14 @@ class Updater:
             bad_rows=() if finite else self._blame(batch),
         )
 
-    def _gradients(self, replica: DeepSpeech2, part: Batch, share: float, seed: int, dropout: float) -> "_Done":
+    def _gradients(self, replica: DeepSpeech2, part: Batch, share: float, seed: int) -> "_Done":
         """Forward and backward on one replica; its gradients are those of the part's share of the mean loss.
 
         `train.middle_loss` of it is the middle layer's (intermediate CTC, Lee and Watanabe 2021, arXiv 2102.03216).
         """
         middle_share = self.settings.middle_loss
         replica.train()
-        set_dropout(replica, seed=seed, strength=dropout)
+        seed_dropout(replica, seed)
         for buffer, original in zip(replica.buffers(), self.model.buffers(), strict=True):
             buffer.copy_(original)
         log_mel, frames = self.features(part.waveforms, part.lengths)

@@ -6,10 +6,10 @@ The log-probs are those that `asrkit decode` keeps. Choose on dev, report on tes
 """
 
 import argparse
-import os
 from pathlib import Path
 
 from asrkit.checkpoint import find_run, load_checkpoint
+from asrkit.cores import usable_cores
 from asrkit.error_rates import error_rate
 from asrkit.log_probs import log_probs_of
 from asrkit.ngram import NGram
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--beam", type=int, default=100)
     parser.add_argument("--by", choices=("wer", "cer"), default="wer", help="cer: without spaces")
     parser.add_argument("--every", type=int, default=1, help="search only every so many utterances")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--jobs", type=int, default=usable_cores())
     parser.add_argument("--exp-dir", type=Path, default=Path("exp"))
     options = parser.parse_args()
 

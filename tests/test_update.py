@@ -10,7 +10,7 @@ from tones import TONES, make_tones
 from asrkit.batches import read_batch
 from asrkit.checkpoint import build
 from asrkit.shards import Index, JoinedIndex
-from asrkit.update import Updater, ctc_losses, dropout_strength, learning_rate
+from asrkit.update import Updater, ctc_losses, learning_rate
 
 
 def test_the_schedule_warms_up_and_anneals():
@@ -19,12 +19,6 @@ def test_the_schedule_warms_up_and_anneals():
     assert rates[55] == pytest.approx(0.505)  # halfway down the cosine: 0.01 + 0.99 / 2
     assert rates[99] < 0.012
     assert rates[10:] == sorted(rates[10:], reverse=True)
-
-
-def test_dropout_grows_over_its_share_of_the_steps():
-    strengths = [dropout_strength(step, steps=100, ramp=0.4) for step in range(100)]
-    assert strengths[0] == 0 and strengths[10] == pytest.approx(0.25) and strengths[40:] == [1.0] * 60
-    assert dropout_strength(0, steps=100, ramp=0.0) == 1.0
 
 
 def test_the_loss_is_ctcs_by_hand():
@@ -133,18 +127,6 @@ def test_a_trial_leaves_the_original_alone(tones):
     after = weights(trained)
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert any(not torch.equal(before[name], value) for name, value in weights(trial).items())
-
-
-def test_dropout_at_no_strength_drops_nothing(tones):
-    batch = batch_of(tones, 0, 1)
-    none, silent, half, full = (updater(dropout=dropout) for dropout in (0.0, 0.5, 0.5, 0.5))
-    none.update(batch, lr=1e-3, step=0)
-    losses = [
-        one.update(batch, lr=1e-3, step=0, dropout=strength).loss
-        for one, strength in ((silent, 0.0), (half, 0.5), (full, 1.0))
-    ]
-    assert all(torch.equal(value, weights(none)[name]) for name, value in weights(silent).items())
-    assert len(set(losses)) == 3
 
 
 def test_the_middle_loss_takes_its_share_of_the_gradient(tones):
