@@ -49,7 +49,7 @@ class Make:
     last: str
 
 
-SHORT = (("--minutes 600", "--minutes 0.05"), ("--minutes 30", "--minutes 0.05"))
+SHORT = (("--minutes 600", "--minutes 0.05"), ("--minutes 30", "--minutes 0.05"), ("--minutes 60", "--minutes 0.05"))
 HOW: dict[str, Run | Make] = {
     "make demo": Make("asrkit demo"),
     "make test": Make("pytest"),
@@ -74,6 +74,10 @@ HOW: dict[str, Run | Make] = {
     "asrkit recipes": Run(says="librispeech"),
     "asrkit recipe librispeech model=residual": Run(says="model.residual_blocks=3"),
     "asrkit prepare librispeech --name english --text-only": Run("data/english/prepare.json"),
+    "asrkit train librispeech --data english model=deepspeech2-small model.dropout=0.2 train.middle_loss=0.3 "
+    "train.weight_decay=0.2 augment.speeds=0.85,0.9,0.95,1.0,1.05,1.1,1.15 train.patience=0 --minutes 60": Run(
+        "exp/librispeech/*/best/model.safetensors", SHORT, TINY
+    ),
 }
 
 
@@ -84,7 +88,7 @@ def fenced(language: str) -> list[str]:
 
 def commands() -> list[str]:
     """The lines of all `sh` blocks, without their comments."""
-    lines = "\n".join(fenced("sh")).splitlines()
+    lines = re.sub(r"\\\n\s*", "", "\n".join(fenced("sh"))).splitlines()
     return [command for line in lines if (command := re.split(r"\s+#\s", line)[0].strip())]
 
 
