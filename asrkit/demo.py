@@ -1,4 +1,4 @@
-"""VERB: a recipe's voices and grammar in; a spoken corpus, a trained model, an n-gram and two reports out.
+"""VERB: a recipe's voice and grammar in; a spoken corpus, a trained model, an n-gram and two reports out.
 
 The folder holds corpus/ (sound files and manifest.jsonl), lm.arpa, data/ and exp/ as the other verbs leave them. What
 is already there is kept: started again, the demo goes on where it was interrupted.
@@ -7,7 +7,7 @@ is already there is kept: started again, the demo goes on where it was interrupt
 import io
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,21 @@ from asrkit.prepare import prepare
 from asrkit.progress import Progress, Silent
 from asrkit.recipe import Recipe, default_recipe, load_recipe, load_sibling, with_overrides
 from asrkit.report import TABLE_COLUMNS, table_row
+from asrkit.sentences import draw_sentences
 from asrkit.speak import SPOKEN_RATE_HZ, Voice, speak
 from asrkit.train import train
 
 NAME = "spoken"  # of the data set and the run
+VARIANTS = {  # of an espeak-ng voice, by split: nobody who is tested is heard in training
+    split: tuple(variants.split())
+    for split, variants in {
+        "train": """
+            m1 m3 m5 m7 m8 f3 f4 f5 Andy Annie Denis Mario Mike Nguyen Reed Storm adam anika antonio aunty benjamin
+            david ed edward grandma grandpa linda max miguel pablo paul pedro quincy sandro steph victor""",
+        "dev": "m2 f1",
+        "test": "m4 m6 f2 robert",
+    }.items()
+}
 SETTINGS = ("model=deepspeech2-small", "train.batch_seconds=40", "train.lr=2e-3")  # learns in minutes on two cores
 LM_ORDER = 3
 
@@ -74,11 +85,12 @@ def demo(
     """
     home = Path(folder)
     recipe = with_overrides(load_recipe(recipe_name or default_recipe()), settings)
-    grammar = load_sibling(recipe, "demo")
+    language = load_sibling(recipe, "demo")
     spoken = size.train + size.dev + size.test
-    sentences = grammar.sentences(random.Random(1), spoken + size.text)  # all different: text holds no test sentence
+    finish = getattr(language, "finish", str)
+    sentences = draw_sentences(language.GRAMMAR, random.Random(1), spoken + size.text, finish)  # all different
     with storing_in(home):
-        manifest = _speak_corpus(sentences[:spoken], grammar.VOICES, size, home / "corpus", progress)
+        manifest = _speak_corpus(sentences[:spoken], language.VOICE, size, home / "corpus", progress)
         prepare(recipe, data_dir=home / "data", name=NAME, manifest=manifest, progress=progress)
         run = _train(recipe, home, minutes, device, progress)
         lm = _build_lm(recipe, sentences[size.dev + size.test :], home / "lm.arpa", progress)
@@ -90,9 +102,7 @@ def demo(
     return reports
 
 
-def _speak_corpus(
-    sentences: Sequence[str], voices: Mapping[str, Sequence[str]], size: Size, folder: Path, progress: Progress
-) -> Path:
+def _speak_corpus(sentences: Sequence[str], voice: str, size: Size, folder: Path, progress: Progress) -> Path:
     """The corpus's manifest, which is written last and so says that the corpus is whole."""
     manifest = folder / "manifest.jsonl"
     if manifest.exists():
@@ -101,7 +111,7 @@ def _speak_corpus(
     folder.mkdir(parents=True, exist_ok=True)
     lines: list[str] = []
     with progress.bar("speaking", len(sentences), "sentences") as bar:
-        for number, line in enumerate(_plan_corpus(sentences, voices, size)):
+        for number, line in enumerate(_plan_corpus(sentences, voice, size)):
             samples = _record(line, np.random.default_rng([1, number]))
             (folder / f"{line.key}.flac").write_bytes(_flac(samples))
             said = {"audio": f"{line.key}.flac", "text": line.text, "speaker": line.voice.name, "split": line.split}
@@ -111,15 +121,15 @@ def _speak_corpus(
     return manifest
 
 
-def _plan_corpus(sentences: Sequence[str], voices: Mapping[str, Sequence[str]], size: Size) -> Iterator[Line]:
+def _plan_corpus(sentences: Sequence[str], voice: str, size: Size) -> Iterator[Line]:
     """Test and dev take the first sentences, so that the rest is free for the n-gram."""
     rng = random.Random(2)
     counts = {"test": size.test, "dev": size.dev, "train": size.train}
     splits = [split for split, count in counts.items() for _ in range(count)]
     for number, (split, text) in enumerate(zip(splits, sentences, strict=True)):
-        name = voices[split][number % len(voices[split])]
-        voice = Voice(name, words_per_minute=rng.randint(135, 175), pitch=rng.randint(30, 70))
-        yield Line(f"{split}-{number:05d}", split, text, voice, snr_db=rng.uniform(15, 35), gain=rng.uniform(0.2, 0.9))
+        variant = VARIANTS[split][number % len(VARIANTS[split])]
+        who = Voice(f"{voice}+{variant}", words_per_minute=rng.randint(135, 175), pitch=rng.randint(30, 70))
+        yield Line(f"{split}-{number:05d}", split, text, who, snr_db=rng.uniform(15, 35), gain=rng.uniform(0.2, 0.9))
 
 
 def _record(line: Line, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""demo.py and the grammar of recipes/librispeech: nothing tested is trained on; a tiny demo runs, and only once."""
+"""demo.py and the grammars of the recipes: nothing tested is trained on; a tiny demo runs, and only once."""
 
 import json
 import random
@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 from asrkit.budget import Speed
-from asrkit.demo import Size, demo
+from asrkit.demo import VARIANTS, Size, demo
 from asrkit.errors import AsrkitError
 from asrkit.recipe import load_recipe, load_sibling
+from asrkit.sentences import draw_sentences
 from asrkit.speak import Voice, speak
 from asrkit.update import Update, Updater
 
-RECIPE = load_recipe(Path(__file__).parent.parent / "recipes" / "librispeech")
-GRAMMAR = load_sibling(RECIPE, "demo")
+RECIPES = Path(__file__).parent.parent / "recipes"
+RECIPE = load_recipe(RECIPES / "librispeech")
+SPOKEN = sorted(file.parent.name for file in RECIPES.glob("*/demo.py"))
 TINY = Size(train=12, dev=3, test=4, text=300)
 QUICK = (
     *("model=deepspeech2-small", "model.hidden=24", "model.layers=1", "features.mels=16"),
@@ -25,26 +27,25 @@ QUICK = (
 )
 
 
-def test_sentences_differ_and_are_in_the_recipes_alphabet() -> None:
-    sentences = GRAMMAR.sentences(random.Random(1), 3000)
-    assert len(set(sentences)) == 3000
-    assert [sentence for sentence in sentences if RECIPE.normalize(sentence) != sentence] == []
-    assert set("".join(sentences)) <= set(RECIPE.alphabet)
+@pytest.mark.parametrize("name", SPOKEN)
+def test_sentences_are_many_and_already_normal(name: str) -> None:
+    recipe = load_recipe(RECIPES / name)
+    language = load_sibling(recipe, "demo")
+    sentences = draw_sentences(language.GRAMMAR, random.Random(1), 30_000, getattr(language, "finish", str))
+    assert [sentence for sentence in sentences if recipe.normalize(sentence) != sentence] == []
     assert len({word for sentence in sentences for word in sentence.split()}) > 500
 
 
-def test_the_first_sentences_do_not_depend_on_how_many_follow() -> None:
-    assert GRAMMAR.sentences(random.Random(7), 20) == GRAMMAR.sentences(random.Random(7), 200)[:20]
+@pytest.mark.parametrize("name", SPOKEN)
+@pytest.mark.parametrize("variant", [variant for variants in VARIANTS.values() for variant in variants])
+def test_every_voice_speaks(name: str, variant: str) -> None:
+    voice = load_sibling(load_recipe(RECIPES / name), "demo").VOICE
+    assert np.abs(speak("7", Voice(f"{voice}+{variant}"))).max() > 0.05
 
 
 def test_nobody_who_is_tested_is_heard_in_training() -> None:
-    train, dev, test = (set(GRAMMAR.VOICES[split]) for split in ("train", "dev", "test"))
+    train, dev, test = (set(VARIANTS[split]) for split in ("train", "dev", "test"))
     assert not train & dev and not train & test and not dev & test
-
-
-@pytest.mark.parametrize("name", [name for names in GRAMMAR.VOICES.values() for name in names])
-def test_every_voice_speaks(name: str) -> None:
-    assert np.abs(speak("hello", Voice(name))).max() > 0.05
 
 
 def test_a_recipe_without_a_demo_is_refused(tmp_path: Path) -> None:
@@ -100,7 +101,7 @@ def test_a_tiny_demo_runs_and_started_again_does_nothing_twice(tmp_path: Path) -
     lines = (tmp_path / "corpus" / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
     said = [json.loads(line) for line in lines]
     assert [sum(line["split"] == split for line in said) for split in ("train", "dev", "test")] == [12, 3, 4]
-    assert all(line["speaker"] in GRAMMAR.VOICES[line["split"]] for line in said)
+    assert all(line["speaker"].removeprefix("en-us+") in VARIANTS[line["split"]] for line in said)
     assert all((tmp_path / "corpus" / line["audio"]).stat().st_size > 10_000 for line in said)
 
     written = _made(tmp_path)

@@ -1,24 +1,10 @@
-"""A random generator in, English sentences out: the voices and the small grammar of `asrkit demo`.
+"""For `asrkit demo`: English voices and a small grammar (asrkit/sentences.py says how it is written).
 
 Some 600 words, many of them names, or one of two that sound (nearly) alike: the n-gram has something to decide.
 """
 
-import random
-import re
+VOICE = "en-us"  # espeak-ng's; its variants are the speakers
 
-# espeak-ng voices; nobody who is tested is heard in training
-VOICES = {
-    split: tuple(f"en-us+{variant}" for variant in variants.split())
-    for split, variants in {
-        "train": """
-            m1 m3 m5 m7 m8 f3 f4 f5 Andy Annie Denis Mario Mike Nguyen Reed Storm adam anika antonio aunty benjamin
-            david ed edward grandma grandpa linda max miguel pablo paul pedro quincy sandro steph victor""",
-        "dev": "m2 f1",
-        "test": "m4 m6 f2 robert",
-    }.items()
-}
-
-# A slot holds its choices, separated by "|"; a choice may hold further {slots}; one that stands twice is likelier.
 GRAMMAR = {
     "sentence": """
         {someone} {ate} {quantity} of {food} {when}|{someone} {drank} {quantity} of {drink} {when}|
@@ -107,17 +93,3 @@ GRAMMAR = {
     "manner": "loudly|softly|slowly|quickly|badly|sadly|gladly",
     "grew": "grew|planted|sold|bought|picked",
 }
-
-_CHOICES = {slot: [" ".join(choice.split()) for choice in text.split("|")] for slot, text in GRAMMAR.items()}
-
-
-def sentences(rng: random.Random, count: int) -> list[str]:
-    """`count` different sentences; the first ones do not depend on how many are asked for."""
-    found: dict[str, None] = {}
-    while len(found) < count:
-        found[_expand("sentence", rng)] = None
-    return list(found)
-
-
-def _expand(slot: str, rng: random.Random) -> str:
-    return re.sub(r"\{(\w+)\}", lambda match: _expand(match[1], rng), rng.choice(_CHOICES[slot]))

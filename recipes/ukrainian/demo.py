@@ -1,25 +1,11 @@
-"""A random generator in, Ukrainian sentences out: the voices and the small grammar of `asrkit demo`.
+"""For `asrkit demo`: Ukrainian voices and a small grammar (asrkit/sentences.py says how it is written).
 
 Some 850 words. Many differ by one sound, or by a soft sign, an apostrophe, и and і, г and ґ: the n-gram has something
 to decide. Every slot has one case, gender and number, so that the sentences agree.
 """
 
-import random
-import re
+VOICE = "uk"  # espeak-ng's; its variants are the speakers
 
-# espeak-ng voices; nobody who is tested is heard in training
-VOICES = {
-    split: tuple(f"uk+{variant}" for variant in variants.split())
-    for split, variants in {
-        "train": """
-            m1 m3 m5 m7 m8 f3 f4 f5 Andy Annie Denis Mario Mike Nguyen Reed Storm adam anika antonio aunty benjamin
-            david ed edward grandma grandpa linda max miguel pablo paul pedro quincy sandro steph victor""",
-        "dev": "m2 f1",
-        "test": "m4 m6 f2 robert",
-    }.items()
-}
-
-# A slot holds its choices, separated by "|"; a choice may hold further {slots}; one that stands twice is likelier.
 # he, she: nominative; ..._m, ..._f, ..._n: gender; acc, gen, dat, loc: case; many: genitive plural, after п'ять.
 GRAMMAR = {
     "sentence": """
@@ -144,17 +130,3 @@ GRAMMAR = {
         о п'ятій годині|о дев'ятій годині|у січні|у квітні|у травні|у липні|у серпні|
         п'ять років тому|дев'ять днів тому""",
 }
-
-_CHOICES = {slot: [" ".join(choice.split()) for choice in text.split("|")] for slot, text in GRAMMAR.items()}
-
-
-def sentences(rng: random.Random, count: int) -> list[str]:
-    """`count` different sentences; the first ones do not depend on how many are asked for."""
-    found: dict[str, None] = {}
-    while len(found) < count:
-        found[_expand("sentence", rng)] = None
-    return list(found)
-
-
-def _expand(slot: str, rng: random.Random) -> str:
-    return re.sub(r"\{(\w+)\}", lambda match: _expand(match[1], rng), rng.choice(_CHOICES[slot]))
