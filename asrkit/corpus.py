@@ -1,4 +1,4 @@
-"""A manifest (JSON lines, CSV or TSV) in, utterances out; and the checked reading of text files that corpora share."""
+"""A manifest (JSON lines, CSV or TSV) in, utterances out; and the checked reading of files that corpora share."""
 
 import csv
 import json
@@ -80,6 +80,31 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
                 yield number, _decode(whole, encoding, f"{path}, line {number}")
     except OSError as error:
         raise AsrkitError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def split_folder(root: Path, name: str, split: str) -> Path:
+    """The folder of one split; `root` is the corpus, or the folder above, where the corpus is called `name` in it.
+
+    Raises:
+        AsrkitError: there is no such split.
+    """
+    home = root / name if (root / name).is_dir() else root
+    if not (home / split).is_dir():
+        found = sorted(path.name for path in home.iterdir() if path.is_dir()) if home.is_dir() else []
+        there_are = ", ".join(found) or "no folders"
+        raise AsrkitError(f"{home} has no folder {split!r}{did_you_mean(split, found)} (found: {there_are})")
+    return home / split
+
+
+def read_transcripts(folder: Path, sound: str = ".flac") -> list[tuple[str, str]]:
+    """(key, text), sorted, of a folder whose *.trans.txt hold lines `key text` and whose sound files are named by key.
+
+    A sound file without a line comes too, with no text, so that prepare counts it.
+    """
+    lines = [line.strip() for path in sorted(folder.glob("*.trans.txt")) for _, line in read_lines(path)]
+    transcripts = [(key, text.strip()) for key, _, text in (line.partition(" ") for line in lines if line)]
+    silent = {path.stem for path in folder.glob(f"*{sound}")} - {key for key, _ in transcripts}
+    return sorted(transcripts + [(key, "") for key in silent])
 
 
 def _decode(line: bytes, encoding: str, where: str) -> str:

@@ -12,8 +12,8 @@ Also there are language models and a lexicon, which are not read, nor are the na
 from collections.abc import Iterator
 from pathlib import Path
 
-from asrkit.corpus import known_gender, read_lines
-from asrkit.errors import AsrkitError, did_you_mean
+from asrkit.corpus import known_gender, read_lines, read_transcripts, split_folder
+from asrkit.errors import AsrkitError
 from asrkit.recipe import Archive
 from asrkit.utterance import Utterance
 
@@ -37,15 +37,11 @@ def read_corpus(root: Path, split: str) -> Iterator[Utterance]:
     Raises:
         AsrkitError: there is no such split, or AUDIO_INFO has other columns.
     """
-    home = root / "zeroth_korean" if (root / "zeroth_korean").is_dir() else root
-    if not (home / split).is_dir():
-        found = sorted(path.name for path in home.iterdir() if path.is_dir()) if home.is_dir() else []
-        there_are = ", ".join(found) or "no folders"
-        raise AsrkitError(f"{home} has no folder {split!r}{did_you_mean(split, found)} (found: {there_are})")
-    genders = _read_genders(home / "AUDIO_INFO")
-    for folder in sorted(path for path in (home / split).glob("*/*") if path.is_dir()):
+    home = split_folder(root, "zeroth_korean", split)
+    genders = _read_genders(home.parent / "AUDIO_INFO")
+    for folder in sorted(path for path in home.glob("*/*") if path.is_dir()):
         speaker = folder.name
-        for key, text in _read_folder(folder):
+        for key, text in read_transcripts(folder):
             yield Utterance(
                 key=key,
                 audio=folder / f"{key}.flac",
@@ -56,14 +52,6 @@ def read_corpus(root: Path, split: str) -> Iterator[Utterance]:
                 language="ko",
                 extra={"script": folder.parent.name},
             )
-
-
-def _read_folder(folder: Path) -> list[tuple[str, str]]:
-    """(key, transcript) of every transcript and every sound file, sorted."""
-    lines = [line.strip() for path in sorted(folder.glob("*.trans.txt")) for _, line in read_lines(path)]
-    transcripts = [(key, text.strip()) for key, _, text in (line.partition(" ") for line in lines if line)]
-    silent = {path.stem for path in folder.glob("*.flac")} - {key for key, _ in transcripts}
-    return sorted(transcripts + [(key, "") for key in silent])
 
 
 def _read_genders(path: Path) -> dict[str, str | None]:

@@ -7,8 +7,7 @@ lines are a file's name without ending, a space, and its transcript. SPEAKERS.TX
 from collections.abc import Iterator
 from pathlib import Path
 
-from asrkit.corpus import read_lines
-from asrkit.errors import AsrkitError, did_you_mean
+from asrkit.corpus import read_lines, read_transcripts, split_folder
 from asrkit.recipe import Archive
 from asrkit.utterance import Utterance
 
@@ -36,15 +35,11 @@ def read_corpus(root: Path, split: str) -> Iterator[Utterance]:
     Raises:
         AsrkitError: there is no such split.
     """
-    home = root / "LibriSpeech" if (root / "LibriSpeech").is_dir() else root
-    if not (home / split).is_dir():
-        found = sorted(path.name for path in home.iterdir() if path.is_dir()) if home.is_dir() else []
-        there_are = ", ".join(found) or "no folders"
-        raise AsrkitError(f"{home} has no folder {split!r}{did_you_mean(split, found)} (found: {there_are})")
-    genders = _read_genders(home / "SPEAKERS.TXT")
-    for chapter in sorted(path for path in (home / split).glob("*/*") if path.is_dir()):
+    folder = split_folder(root, "LibriSpeech", split)
+    genders = _read_genders(folder.parent / "SPEAKERS.TXT")
+    for chapter in sorted(path for path in folder.glob("*/*") if path.is_dir()):
         speaker = chapter.parent.name
-        for key, text in _read_chapter(chapter):
+        for key, text in read_transcripts(chapter):
             yield Utterance(
                 key=key,
                 audio=chapter / f"{key}.flac",
@@ -55,14 +50,6 @@ def read_corpus(root: Path, split: str) -> Iterator[Utterance]:
                 language="en",
                 extra={"chapter": chapter.name},
             )
-
-
-def _read_chapter(chapter: Path) -> list[tuple[str, str]]:
-    """(key, transcript) of every transcript and every sound file, sorted."""
-    lines = [line for path in sorted(chapter.glob("*.trans.txt")) for _, line in read_lines(path) if line.strip()]
-    transcripts = [(key, text) for key, _, text in (line.strip().partition(" ") for line in lines)]
-    silent = {path.stem for path in chapter.glob("*.flac")} - {key for key, _ in transcripts}
-    return sorted(transcripts + [(key, "") for key in silent])
 
 
 def _read_genders(path: Path) -> dict[str, str]:
