@@ -26,7 +26,7 @@ from asrkit.recipe import section_from_json
 from asrkit.settings import DecodeSettings, FeaturesSettings, ModelSettings
 from asrkit.tokenizer import Tokenizer, load_tokenizer
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS, SETTINGS, STATE, TOKENIZER = "model.safetensors", "settings.json", "state.pt", "tokenizer"
 
 

@@ -20,10 +20,14 @@ def length_mask(lengths: Tensor, size: int) -> Tensor:
 
 
 class LogMel(nn.Module):
-    """Log-mel spectrogram, normalised per utterance or by the mean and variance of the training data.
+    """Log-mel spectrogram, normalised by the mean and variance of the utterance or by those of the training data.
 
     `pad_ms` of silence is put on both sides, and frames lie wholly inside the padded signal, so padding a batch with
     zeros adds frames but changes none. Statistics of an utterance are taken over the frames centred in its sound.
+
+    The mean of half a second is rather that of a vowel than that of a voice. So an utterance's statistics are those of
+    its own frames and of `prior_s` seconds of training data, as loud as itself: the maximum a posteriori estimate of
+    Gauvain and Lee 1994. A long utterance is normalised by itself, a short one mostly by train.
     """
 
     mean: Tensor
@@ -31,7 +35,9 @@ class LogMel(nn.Module):
     window: Tensor
     mel_weights: Tensor
 
-    def __init__(self, *, mels: int, window_ms: float, hop_ms: float, pad_ms: float, normalize: str) -> None:
+    def __init__(
+        self, *, mels: int, window_ms: float, hop_ms: float, pad_ms: float, normalize: str, prior_s: float
+    ) -> None:
         super().__init__()
         self.mels, self.normalize = mels, normalize
         self._framing = {"window_ms": window_ms, "hop_ms": hop_ms, "pad_ms": pad_ms}
@@ -39,6 +45,7 @@ class LogMel(nn.Module):
         self.hop_samples = samples_in(hop_ms)
         self.pad_samples = samples_in(pad_ms)
         self.fft_samples = fft_samples(self.window_samples)
+        self.prior_frames = prior_s / self.hop_s
         weights = melscale_fbanks(
             n_freqs=self.fft_samples // 2 + 1,
             f_min=20.0,
@@ -100,17 +107,25 @@ class LogMel(nn.Module):
         with torch.autocast(waveforms.device.type, enabled=False):
             log_mel, frames, sounding = self.raw(waveforms, lengths)
             if self.normalize == "utterance":
-                weight = sounding[:, :, None].to(log_mel.dtype)  # (B, T, 1)
-                count = weight.sum(dim=1, keepdim=True)
-                mean = (log_mel * weight).sum(dim=1, keepdim=True) / count  # (B, 1, F)
-                variance = ((log_mel - mean).square() * weight).sum(dim=1, keepdim=True) / count
-                std = variance.sqrt().clamp(min=MIN_STD)
+                mean, std = self._statistics_of(log_mel, sounding)
             else:
                 mean, std = self.mean, self.std
             normal = (log_mel - mean) / std
             return normal * length_mask(frames, normal.shape[1])[:, :, None], frames
 
+    def _statistics_of(self, log_mel: Tensor, sounding: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation (B, 1, F) of each utterance's sound, (B, T, F) and (B, T), with the prior's."""
+        weight = sounding[:, :, None].to(log_mel.dtype)  # (B, T, 1)
+        count = weight.sum(dim=1, keepdim=True)
+        mean = (log_mel * weight).sum(dim=1, keepdim=True) / count
+        variance = ((log_mel - mean).square() * weight).sum(dim=1, keepdim=True) / count
+        louder = (mean - self.mean).mean(dim=2, keepdim=True)  # (B, 1, 1), than train
+        frames, all_frames = self.prior_frames, count + self.prior_frames
+        mean = (count * mean + frames * (self.mean + louder)) / all_frames
+        variance = (count * variance + frames * self.std.square()) / all_frames
+        return mean, variance.sqrt().clamp(min=MIN_STD)
+
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Train mean and standard deviation, (F,) each, for `normalize="train"`; kept in the checkpoint."""
+        """Mean and standard deviation of the training data, (F,) each; kept in the checkpoint."""
         self.mean.copy_(mean)
         self.std.copy_(std.clamp(min=MIN_STD))

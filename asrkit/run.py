@@ -163,8 +163,7 @@ def build_updater(run: Run, device: torch.device) -> Updater:
     """The model with its first weights, drawn from the seed."""
     torch.manual_seed(run.settings.seed)
     model, features = build(run.record, len(run.tokenizer.labels))
-    if features.normalize == "train":
-        _take_statistics(features, run)
+    _take_statistics(features, run)
     return Updater(
         model,
         features,

@@ -105,11 +105,13 @@ class FeaturesSettings(Section):
     hop_ms: float = 10.0
     pad_ms: float = 100.0  # silence put on both sides: the first and last sounds of a tight cut need context
     normalize: Literal["utterance", "train"] = "utterance"  # by its own mean and variance, or by those of train
+    prior_s: float = 1.0  # seconds of train that count beside an utterance's own sound, in its mean and variance
 
     def check(self) -> None:
         self._check_range("mels", 8, 256)
         self._check_range("hop_ms", 1, 50)
         self._check_range("pad_ms", 0, 1000)
+        self._check_range("prior_s", 0, 1000)
         _require(
             self.hop_ms <= self.window_ms <= 32,
             "features.window_ms",
@@ -187,6 +189,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         rnn="lstm",
         layers=3,
         hidden=256,
+        dropout=0.2,
     ),
     "deepspeech2-streaming": dict(bidirectional=False, lookahead=20),
     "residual": dict(
@@ -205,11 +208,14 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 }
 
 
-# What goes with an architecture in other sections: what streams cannot wait for an utterance's own mean, and a small
-# model takes larger steps.
+# What goes with an architecture in other sections. What streams cannot wait for an utterance's own mean. The small model
+# takes larger steps, and is meant for few hours of speech, which it must not learn by heart.
 ARCHITECTURE_SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "deepspeech2-streaming": {"features": {"normalize": "train"}},
-    "deepspeech2-small": {"train": {"lr": 2e-3}},
+    "deepspeech2-small": {
+        "train": {"lr": 2e-3, "weight_decay": 0.2, "middle_loss": 0.3},
+        "augment": {"speeds": (0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15)},
+    },
 }
 
 

@@ -379,7 +379,7 @@ TRANSCRIBE = ("transcribe", "wav/0.wav", "--device", "cpu")
 
 def test_a_checkpoint_of_another_version(home: Path) -> None:
     path = checkpoint_of(home) / "settings.json"
-    path.write_text(path.read_text(encoding="utf-8").replace('"format": 1', '"format": 99'), encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace('"format": 2', '"format": 99'), encoding="utf-8")
     for words in (DECODE, TRANSCRIBE):
         assert "has format 99; this version of asrkit reads 1" in asrkit(home, *words).complaint()
 

@@ -57,10 +57,27 @@ def test_an_utterance_has_the_same_features_alone_and_in_a_batch(normalize, leng
 
 
 def test_each_mel_bin_of_an_utterance_has_mean_0_and_variance_1_over_its_sound():
-    features = log_mel(pad_ms=0)
+    features = log_mel(pad_ms=0, prior_s=0)
     normal, _ = features(torch.randn(1, 32_000), torch.tensor([32_000]))
     torch.testing.assert_close(normal.mean(dim=1), torch.zeros(1, 80), atol=0.05, rtol=0)
     torch.testing.assert_close(normal.std(dim=1), torch.ones(1, 80), atol=0.05, rtol=0)
+
+
+def test_a_short_utterance_leans_on_train_and_a_louder_one_does_so_just_as_much():
+    # Half a second of sound has 1 + (8000 - 512) // 160 = 47 frames, as many as this prior: mean and variance are
+    # halfway between its own and train's.
+    features = log_mel(mels=8, pad_ms=0, prior_s=0.47)
+    length = torch.tensor([8000])
+    sound = torch.randn(1, 8000, generator=torch.Generator().manual_seed(1)) * 0.1
+    raw, (frames,), _ = features.raw(sound, length)
+    assert frames == 47
+    train_mean, train_std = torch.arange(-4.0, 4.0), torch.arange(1.0, 9.0)
+    features.set_statistics(train_mean, train_std)
+    mean, variance = raw[0].mean(dim=0), raw[0].var(dim=0, unbiased=False)
+    prior_mean = train_mean + (mean - train_mean).mean()  # as loud as the sound
+    expected = (raw[0] - (mean + prior_mean) / 2) / ((variance + train_std.square()) / 2).sqrt()
+    torch.testing.assert_close(features(sound, length)[0][0], expected)
+    torch.testing.assert_close(features(3 * sound, length)[0][0], expected, atol=1e-3, rtol=1e-3)
 
 
 def test_digital_silence_gives_numbers():
