@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from asrkit.atomic import write_whole
+from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.batches import EpochPlan, Rows, eval_batches, fitting_rows, load, padding_share, plan_epoch
 from asrkit.budget import Speed, fit_steps, measure
 from asrkit.checkpoint import build, run_folders, save_checkpoint
@@ -31,7 +32,7 @@ from asrkit.update import Updater
 from asrkit.validate import Validation, validate
 
 VALIDATION_SECONDS = 120.0  # padded seconds in a batch of validation
-STATISTICS_UTTERANCES = 2000  # that train mean and variance are taken from
+STATISTICS_S = 3600.0  # of sound that train mean and variance are taken from: seconds of work
 MAY_CHANGE = ("train.workers", "train.save_minutes", "train.max_bad_steps")  # when resuming: no number depends on them
 SHORT_FIRST_EPOCHS = 2  # an epoch from short to long must be followed by another, or the long ones are never seen
 CORPUS_BATCHES = 200  # in an epoch, where the recipe leaves the size of a batch open: small corpora need updates
@@ -176,8 +177,9 @@ def build_updater(run: Run, device: torch.device) -> Updater:
 
 
 def _take_statistics(features: LogMel, run: Run) -> None:
-    """Mean and deviation of each mel bin over the sound of up to STATISTICS_UTTERANCES evenly spread utterances."""
-    rows = np.unique(np.linspace(0, len(run.train) - 1, STATISTICS_UTTERANCES).astype(np.int64))
+    """Mean and deviation of each mel bin over the sound of evenly spread utterances, an hour of it at most."""
+    mean_s = max(1.0, float(run.train.rows["samples"].mean())) / SAMPLE_RATE_HZ
+    rows = np.unique(np.linspace(0, len(run.train) - 1, int(STATISTICS_S / mean_s) + 1).astype(np.int64))
     total, squares = torch.zeros(2, features.mels, dtype=torch.float64)
     count = 0
     for batch in load(run.train, np.array_split(rows, max(1, len(rows) // 16))):
