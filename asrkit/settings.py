@@ -208,8 +208,8 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 }
 
 
-# What goes with an architecture in other sections. What streams cannot wait for an utterance's own mean. The small model
-# takes larger steps, and is meant for few hours of speech, which it must not learn by heart.
+# What goes with an architecture in other sections. What streams cannot wait for an utterance's own mean. The small
+# model takes larger steps, and is meant for few hours of speech, which it must not learn by heart.
 ARCHITECTURE_SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "deepspeech2-streaming": {"features": {"normalize": "train"}},
     "deepspeech2-small": {
