@@ -6,6 +6,7 @@ Noise, reverb and codec simulation belong here too.
 Shapes: B utterances, T frames, F mel bins, M masks.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,10 +25,11 @@ class Draws:
     masks: NDArray[np.float32]  # (M, 2) width and place of each mask as shares from 0 to 1: time masks, then mel masks
 
 
-def draw(settings: AugmentSettings, *, seed: int, epoch: int, row: int) -> Draws:
-    """The choices for this utterance in this epoch."""
+def draw(settings: AugmentSettings, *, seed: int, epoch: int, row: int, fastest: float = math.inf) -> Draws:
+    """The choices for this utterance in this epoch; it is never spoken faster than `fastest`."""
     random = np.random.default_rng((seed, epoch, row))
-    speed = settings.speeds[int(random.integers(len(settings.speeds)))]
+    speeds = [speed for speed in settings.speeds if speed <= fastest] or [1.0]
+    speed = speeds[int(random.integers(len(speeds)))]
     masks = random.random((settings.time_masks + settings.mel_masks, 2), dtype=np.float32)
     return Draws(speed=speed, masks=masks)
 

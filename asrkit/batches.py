@@ -6,10 +6,12 @@ the list at step n, so what follows is the same whatever the number of loader wo
 Shapes: N utterances of the index, B utterances of a batch, S samples, U labels, M masks.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -136,21 +138,33 @@ def padding_share(index: JoinedIndex, batches: Sequence[Rows]) -> float:
     return 1 - sum(int(samples[rows].sum()) for rows in batches) / padded
 
 
-def fitting_rows(index: JoinedIndex, output_frames: Callable[[Tensor], Tensor], fastest: float) -> tuple[Rows, Rows]:
-    """Rows that CTC can align and rows that it cannot, at the model's stride and the fastest speed.
+def fastest_speeds(
+    index: JoinedIndex, output_frames: Callable[[Tensor], Tensor], speeds: Iterable[float]
+) -> NDArray[np.float64]:
+    """(N,) the fastest of these speeds, and of 1, at which CTC can align each utterance; 0 where not even as it is.
 
     CTC needs an output frame for each label and one between equal neighbours (Graves et al. 2006); fewer give an
     infinite loss. `output_frames` maps sample counts (N,) to output frames (N,).
     """
-    samples = torch.from_numpy(samples_at_speed(index.rows["samples"], fastest))
-    fits = output_frames(samples).numpy() >= index.rows["frames"]
-    return np.flatnonzero(fits), np.flatnonzero(~fits)
+    fastest = np.zeros(len(index))
+    for speed in sorted({1.0, *(speed for speed in speeds if speed > 1)}):
+        samples = torch.from_numpy(samples_at_speed(index.rows["samples"], speed))
+        fastest[output_frames(samples).numpy() >= index.rows["frames"]] = speed
+    return fastest
 
 
 def read_batch(
-    index: JoinedIndex, rows: Rows, *, augmentation: AugmentSettings | None = None, seed: int = 0, epoch: int = 0
+    index: JoinedIndex,
+    rows: Rows,
+    *,
+    augmentation: AugmentSettings | None = None,
+    fastest: NDArray[np.float64] | None = None,
+    seed: int = 0,
+    epoch: int = 0,
 ) -> Batch:
     """The utterances of these rows, with this epoch's speed and mask draws where there is augmentation.
+
+    `fastest` (N,) limits the speed of each utterance of the index.
 
     Raises:
         AsrkitError: a sample cannot be read.
@@ -159,7 +173,8 @@ def read_batch(
     for row in rows.tolist():
         sound = index.audio(row)  # (S,)
         if augmentation is not None:
-            drawn = augment.draw(augmentation, seed=seed, epoch=epoch, row=row)
+            limit = math.inf if fastest is None else float(fastest[row])
+            drawn = augment.draw(augmentation, seed=seed, epoch=epoch, row=row, fastest=limit)
             sound = change_speed(sound, drawn.speed) if drawn.speed != 1 else sound
             masks.append(drawn.masks)
         sounds.append(sound)
@@ -194,25 +209,15 @@ def _padded_length(length: int) -> int:
 class _PlannedBatches(Dataset[Batch | AsrkitError]):
     """One item for each batch of a plan. An error is returned, not raised: a worker would wrap it in a traceback."""
 
-    def __init__(
-        self,
-        index: JoinedIndex,
-        batches: Sequence[Rows],
-        augmentation: AugmentSettings | None,
-        seed: int,
-        epoch: int,
-    ) -> None:
-        self.index, self.batches = index, batches
-        self.augmentation, self.seed, self.epoch = augmentation, seed, epoch
+    def __init__(self, batches: Sequence[Rows], read: Callable[[Rows], Batch]) -> None:
+        self.batches, self.read = batches, read
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, place: int) -> Batch | AsrkitError:
         try:
-            return read_batch(
-                self.index, self.batches[place], augmentation=self.augmentation, seed=self.seed, epoch=self.epoch
-            )
+            return self.read(self.batches[place])
         except AsrkitError as error:
             return error
 
@@ -222,6 +227,7 @@ def load(
     batches: Sequence[Rows],
     *,
     augmentation: AugmentSettings | None = None,
+    fastest: NDArray[np.float64] | None = None,
     seed: int = 0,
     epoch: int = 0,
     workers: int = 0,
@@ -232,7 +238,8 @@ def load(
     Raises:
         AsrkitError: a sample cannot be read.
     """
-    planned = _PlannedBatches(index, batches, augmentation, seed, epoch)
+    read = partial(read_batch, index, augmentation=augmentation, fastest=fastest, seed=seed, epoch=epoch)
+    planned = _PlannedBatches(batches, read)
     loaded: Iterable[Batch | AsrkitError] = (
         DataLoader(
             planned,

@@ -35,7 +35,7 @@ HANGUL_SHARE = 0.5  # of all characters but spaces: from here on the texts are H
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What one tokenizer makes of the texts. Shares are of utterances, at the fastest speed of training."""
+    """What one tokenizer makes of the texts. Shares are of utterances."""
 
     kind: str
     size: int | None  # tokenizer.size, of subwords
@@ -175,8 +175,8 @@ def _compare(
 
 
 def _too_long(needed: NDArray[np.int64], samples: NDArray[np.int64], recipe: Recipe) -> Iterator[tuple[int, float]]:
-    """(stride, share of the utterances that need more output frames than they have at the fastest speed)."""
-    frames = log_mel_frames(samples_at_speed(samples, max(recipe.augment.speeds)), **_framing(recipe.features))
+    """(stride, share of the utterances that need more output frames than they have)."""
+    frames = log_mel_frames(samples_at_speed(samples, 1.0), **_framing(recipe.features))
     for stride in STRIDES:
         strides = time_strides(stride, max(2, len(recipe.model.conv_channels)))
         yield stride, float((output_frames(frames, strides) < needed).mean())

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from asrkit.atomic import write_whole
 from asrkit.audio import SAMPLE_RATE_HZ
-from asrkit.batches import EpochPlan, Rows, eval_batches, fitting_rows, load, padding_share, plan_epoch
+from asrkit.batches import EpochPlan, Rows, eval_batches, fastest_speeds, load, padding_share, plan_epoch
 from asrkit.budget import Speed, fit_steps, measure
 from asrkit.checkpoint import build, run_folders, save_checkpoint
 from asrkit.device import choose_precision, choose_replicas
@@ -51,6 +52,7 @@ class Run:
     dev: JoinedIndex
     dev_batches: list[Rows]
     plan: EpochPlan
+    fastest: NDArray[np.float64] | None = None  # (N,) what speed each utterance of train may be given
 
     @property
     def steps(self) -> int:
@@ -191,14 +193,16 @@ def _take_statistics(features: LogMel, run: Run) -> None:
 
 
 def with_fitting_rows(run: Run, updater: Updater, progress: Progress) -> Run:
-    """Leaves out what CTC cannot align at this model's stride and the fastest speed, and says how much that is.
+    """Leaves out what CTC cannot align at this model's stride, and says how much; fast speech becomes no faster.
 
     Raises:
         AsrkitError: nothing is left.
     """
     model, features = updater.model, updater.features
-    fastest = max(updater.augmentation.speeds)
-    rows, unfit = fitting_rows(run.train, lambda n: model.output_length(features.frame_lengths(n)), fastest)
+    fastest = fastest_speeds(
+        run.train, lambda n: model.output_length(features.frame_lengths(n)), updater.augmentation.speeds
+    )
+    rows, unfit = np.flatnonzero(fastest), np.flatnonzero(fastest == 0)
     if not len(rows):
         raise AsrkitError(
             f"none of {len(run.train)} utterances has enough frames for its text; wanted model.time_stride=2, or text "
@@ -207,10 +211,10 @@ def with_fitting_rows(run: Run, updater: Updater, progress: Progress) -> Run:
     if len(unfit):
         keys = ", ".join(str(run.train.record(int(row))["key"]) for row in unfit[:3])
         progress.warn(
-            f"{len(unfit)} of {len(run.train)} utterances have more labels than the model has frames for at speed "
-            f"{fastest:g} and are left out of training ({keys}{', ...' if len(unfit) > 3 else ''})"
+            f"{len(unfit)} of {len(run.train)} utterances have more labels than the model has frames for and are left "
+            f"out of training ({keys}{', ...' if len(unfit) > 3 else ''})"
         )
-    return replace(run, plan=replace(run.plan, rows=rows))
+    return replace(run, plan=replace(run.plan, rows=rows), fastest=fastest)
 
 
 def fix_schedule(run: Run, updater: Updater, *, minutes: float | None, began: float, progress: Progress) -> Run:

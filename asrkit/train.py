@@ -129,6 +129,7 @@ def _loop(run: Run, updater: Updater, position: Position, metrics: Metrics, prog
                 run.train,
                 ahead,
                 augmentation=updater.augmentation,
+                fastest=run.fastest,
                 seed=run.settings.seed,
                 epoch=position.epoch,
                 workers=workers,

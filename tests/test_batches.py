@@ -12,7 +12,7 @@ from asrkit.batches import (
     PADDING_SHARE,
     EpochPlan,
     eval_batches,
-    fitting_rows,
+    fastest_speeds,
     load,
     padding_share,
     plan_epoch,
@@ -87,13 +87,24 @@ def test_evaluation_takes_the_longest_first():
     assert [rows.tolist() for rows in batches] == [[1], [3, 2], [0]]
 
 
-def test_what_ctc_cannot_align_at_the_fastest_speed_is_left_out():
-    # One frame each 1000 samples: 16,000 samples are 16 frames at speed 1, 14 at 1.1 (16000 / 1.1 = 14545).
-    index = index_of([1.0, 1.0, 1.0], frames=[14, 15, 16])
-    for fastest, fitting in ((1.0, [0, 1]), (1.1, [0])):
-        rows, unfit = fitting_rows(index, lambda samples: samples // 1000, fastest)
-        assert rows.tolist() == fitting
-        assert unfit.tolist() == [row for row in range(3) if row not in fitting]
+def test_an_utterance_is_spoken_no_faster_than_ctc_can_align():
+    # One frame each 1000 samples: 16,000 samples leave 15 frames for sure at speed 1, 14 at 1.1 (16000 / 1.1 = 14545)
+    # and 13 at 1.2 (13333).
+    index = index_of([1.0] * 4, frames=[13, 14, 15, 16])
+    fastest = fastest_speeds(index, lambda samples: samples // 1000, (0.9, 1.1, 1.2))
+    assert fastest.tolist() == [1.2, 1.1, 1.0, 0.0]
+
+
+def test_speeds_are_drawn_up_to_the_limit(tones):
+    settings = AugmentSettings(speeds=(0.5, 2.0))
+    fastest = np.full(len(tones), 2.0)
+    fastest[1] = 1.0
+    batches = [read_batch(tones, np.array([0, 1]), augmentation=settings, fastest=fastest, epoch=e) for e in range(20)]
+    whole = [len(tones.audio(row)) for row in (0, 1)]
+    assert {round(whole[0] / int(batch.lengths[0]), 1) for batch in batches} == {0.5, 2.0}
+    assert {round(whole[1] / int(batch.lengths[1]), 1) for batch in batches} == {0.5}
+    only_fast = AugmentSettings(speeds=(2.0,))
+    assert int(read_batch(tones, np.array([1]), augmentation=only_fast, fastest=fastest).lengths) == whole[1]
 
 
 @pytest.fixture(scope="module")

@@ -31,15 +31,17 @@ TONES = Recipe(
 )
 
 
-def tone(text: str, random: np.random.Generator) -> np.ndarray:
+def tone(text: str, random: np.random.Generator, tone_s: float = TONE_S) -> np.ndarray:
     """Each letter its own pitch, a space is silence; (S,) float32."""
-    time = np.arange(int(TONE_S * 16_000)) / 16_000
+    time = np.arange(int(tone_s * 16_000)) / 16_000
     sounds = [np.sin(2 * np.pi * (300 + 400 * LETTERS.index(c)) * time) if c != " " else 0 * time for c in text]
     sound = np.concatenate(sounds)
     return (0.3 * sound + 0.005 * random.standard_normal(len(sound))).astype(np.float32)
 
 
-def make_tones(data_dir: Path, *, name: str = "tones", utterances: int = 40, dev: int = 8) -> Path:
+def make_tones(
+    data_dir: Path, *, name: str = "tones", utterances: int = 40, dev: int = 8, tone_s: float = TONE_S
+) -> Path:
     """data_dir/<name> as prepare leaves it: splits train, dev and test, two shards of train."""
     folder = data_dir / name
     random = np.random.default_rng(1)
@@ -56,7 +58,7 @@ def make_tones(data_dir: Path, *, name: str = "tones", utterances: int = 40, dev
                     text = "".join(letters[:2]) + " " + "".join(letters[2:])
                     text = text.strip()
                     meta = {"text": text, "text_raw": text.upper(), "speaker": "s"}
-                    writer.add(f"{split}-{number:03d}", tone(text, random), meta)
+                    writer.add(f"{split}-{number:03d}", tone(text, random, tone_s), meta)
         with IndexWriter(split_folder, tokenizer.fingerprint()) as index:
             for shard in range(shards):
                 for sample in read_sidecar(split_folder, shard):
