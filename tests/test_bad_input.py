@@ -381,7 +381,7 @@ def test_a_checkpoint_of_another_version(home: Path) -> None:
     path = checkpoint_of(home) / "settings.json"
     path.write_text(path.read_text(encoding="utf-8").replace('"format": 2', '"format": 99'), encoding="utf-8")
     for words in (DECODE, TRANSCRIBE):
-        assert "has format 99; this version of asrkit reads 1" in asrkit(home, *words).complaint()
+        assert "has format 99; this version of asrkit reads 2" in asrkit(home, *words).complaint()
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "settings.json", "tokenizer/tokenizer.json"])

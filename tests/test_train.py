@@ -297,7 +297,7 @@ def trained(data_dir, tmp_path_factory):
 
 def test_a_checkpoint_of_another_version_or_a_broken_one_is_one_line(trained, tmp_path):
     for name, change, message in [
-        ("version", lambda folder: _set_format(folder, 99), r"has format 99; this version of asrkit reads 1"),
+        ("version", lambda folder: _set_format(folder, 99), r"has format 99; this version of asrkit reads 2"),
         ("cut", lambda folder: _cut(folder / "model.safetensors"), r"model\.safetensors cannot be loaded"),
         ("garbled", lambda folder: (folder / "settings.json").write_text("{"), r"checkpoint .* cannot be read"),
     ]:
