@@ -2,28 +2,39 @@
 
 Chen and Goodman, "An Empirical Study of Smoothing Techniques for Language Modeling" (TR-10-98, 1998), as KenLM's lmplz
 computes it: Heafield et al., "Scalable Modified Kneser-Ney Language Model Estimation" (ACL 2013).
+
+An n-gram's shorter forms have its last word, and lie in the same part (ngram_counts.py); its context ends in the word
+before, and lies in another. So questions about contexts go to their parts and the answers come back, in files.
+
+Shapes: K nodes of a part's tree; R n-grams that ask.
 """
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-import duckdb
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
 
+from asrkit.arpa_text import Words, arpa_lines
 from asrkit.atomic import replacing, storing_in
 from asrkit.errors import AsrkitError
-from asrkit.ngram_counts import BEGIN, BEGIN_ID, END, UNKNOWN, UNKNOWN_ID, columns, count_ngrams, open_database
+from asrkit.ngram_counts import MARKS, grow_parts, number_text
+from asrkit.ngram_tree import BEGIN_ID, NGramTree
 from asrkit.progress import Progress, Silent
 
 MAX_ORDER = 6
 MEMORY_MB = 2000
 MIN_MEMORY_MB = 300
-OUTSIDE_MB = 150  # what Python, the word list and a chunk of text take beside the database
+OUTSIDE_MB = 250  # what Python, the word list and a chunk of text take beside a part
+BYTES_PER_WINDOW = (60, 32)  # of a part, at most: so many, and so many more for each word of the order
+CHUNK_LINES = 500_000  # written at once
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # lmplz's, for adjusted counts of 1, 2, and 3 or more
-
 NEVER = 1e-30  # a back-off of 0, where a discount is 0, has no logarithm
 
 Discounts = tuple[float, float, float]
@@ -46,13 +57,17 @@ class Pruning:
             raise AsrkitError(f"prune is {found!r}; wanted one threshold for each order, 0 for words: 0,0,1,1")
         if any(longer < shorter for shorter, longer in pairwise(self.thresholds)):
             raise AsrkitError(
-                f"prune is {found!r}; a longer n-gram cannot stay without the shorter ones in it: wanted rising thresholds"
+                f"prune is {found!r}; wanted thresholds that do not fall: an n-gram cannot stay without those within it"
             )
         if self.words is not None and not self.words:
             raise AsrkitError("the word list that the n-gram is limited to is empty")
 
     def threshold(self, n: int) -> int:
         return self.thresholds[min(n, len(self.thresholds)) - 1]
+
+    def allowed(self, words: Sequence[str]) -> NDArray[np.bool_]:
+        """Which of a text's words may stay; the marks always do."""
+        return np.array([self.words is None or word in self.words or word in MARKS for word in words])
 
 
 def build_arpa(
@@ -67,74 +82,60 @@ def build_arpa(
 ) -> list[int]:
     """Writes the n-gram model of the sentences and gives its number of n-grams of each length.
 
-    Unknown words share what smoothing leaves to a uniform distribution. Needs about `memory_mb`; what is more goes to
-    files beside `out_path` for the time being. The same sentences give the same bytes, in whatever order they come.
+    Unknown words share what smoothing leaves to a uniform distribution. Needs about `memory_mb`, more where there are
+    millions of different words; the rest goes to files beside `out_path` for the time being. The same sentences give
+    the same bytes, in whatever order they come and whatever the memory.
 
     Raises:
         AsrkitError: no sentences, a word that an ARPA cannot hold, a full disk, or a text too small or too artificial
-            to estimate the discounts from (discount_fallback=True takes fixed ones then, as `lmplz --discount_fallback`).
+            to estimate the discounts from (discount_fallback=True takes fixed ones, as `lmplz --discount_fallback`).
     """
     if not 1 <= order <= MAX_ORDER:
         raise AsrkitError(f"the order of an n-gram model is {order}; wanted 1 to {MAX_ORDER}")
     if len(pruning.thresholds) > order:
-        raise AsrkitError(f"{len(pruning.thresholds)} thresholds to prune {order} orders; wanted {order} at most")
+        raise AsrkitError(f"prune has {len(pruning.thresholds)} thresholds for {order} orders; wanted {order} at most")
     if memory_mb < MIN_MEMORY_MB:
         raise AsrkitError(f"memory is {memory_mb} MB; wanted {MIN_MEMORY_MB} MB or more")
     if not out_path.parent.is_dir():
         raise AsrkitError(f"{out_path} cannot be written: there is no folder {out_path.parent}")
+    per_window = BYTES_PER_WINDOW[0] + BYTES_PER_WINDOW[1] * order
+    window_limit = (memory_mb - OUTSIDE_MB) * 1e6 / per_window
     with storing_in(out_path.parent):
         folder = Path(tempfile.mkdtemp(prefix=f".{out_path.name}.", dir=out_path.parent))
         try:
-            return _build(sentences, order, out_path, folder, pruning, discount_fallback, memory_mb, progress)
-        except duckdb.Error as error:
-            raise AsrkitError(f"the n-grams cannot be counted in {memory_mb} MB: {_first_line(error)}") from error
+            with progress.bar("reading text", None, "word") as bar:
+                text = number_text(sentences, folder, bar.advance)
+            with progress.bar("counting n-grams", float(text.occurrences.sum()), "word") as bar:
+                parts, trees = grow_parts(text, order, window_limit, folder, bar.advance)
+                shelf = _Shelf(folder if parts[-1] else None)
+                census = _take_census(trees, order, parts, pruning.allowed(text.words), pruning, shelf)
+            discounts = [_discounts(census.seen[n], n, discount_fallback) for n in range(1, order + 1)]
+            with progress.bar("estimating", 2.0 * len(census.parts), "part") as bar:
+                for part in census.parts:
+                    _answer(part, census.parts, order, discounts, shelf)
+                    bar.advance()
+                encoded = Words.of(text.words)
+                for part in census.parts:
+                    _write_part(part, order, parts, discounts[0], census, encoded, shelf, folder)
+                    bar.advance()
+            counts = census.kept.tolist()[1:]
+            _join_arpa(counts, folder, out_path)
+            return counts
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _build(
-    sentences: Iterable[Sequence[str]],
-    order: int,
-    out_path: Path,
-    folder: Path,
-    pruning: Pruning,
-    discount_fallback: bool,
-    memory_mb: int,
-    progress: Progress,
-) -> list[int]:
-    with open_database(folder / "spilled", memory_mb - OUTSIDE_MB) as database:
-        count_ngrams(database, sentences, order, progress)
-        discounts = [_discounts(database, n, discount_fallback) for n in range(1, order + 1)]
-        _mark_kept(database, order, pruning)
-        counts: list[int] = []
-        with progress.bar("estimating", order, "orders") as bar:
-            for n in range(1, order + 1):
-                _sum_contexts(database, n, discounts[n - 1])
-                if n > 1:
-                    _write_order(database, n - 1, order, folder)
-                counts.append(_interpolate(database, n, discounts[n - 1]))
-                bar.advance()
-            _write_order(database, order, order, folder)
-    with replacing(out_path) as out:
-        out.write("\n".join(["\\data\\", *(f"ngram {n}={count}" for n, count in enumerate(counts, 1)), ""]).encode())
-        for n in range(1, order + 1):
-            out.write(f"\n\\{n}-grams:\n".encode())
-            with (folder / f"{n}.tsv").open("rb") as lines:
-                shutil.copyfileobj(lines, out, 1 << 20)
-        out.write(b"\n\\end\\\n")
-    return counts
+def _discounts(seen: NDArray[np.int64], n: int, fallback: bool) -> Discounts:
+    """What is taken from an adjusted count of 1, of 2, and of 3 or more (Chen and Goodman, equation 26).
 
-
-def _discounts(database: duckdb.DuckDBPyConnection, n: int, fallback: bool) -> Discounts:
-    """What is taken from an adjusted count of 1, of 2, and of 3 or more (Chen and Goodman, equation 26)."""
-    query = f"SELECT adjusted, count(*) FROM ngrams_{n} WHERE adjusted <= 4 GROUP BY adjusted"
-    seen = {1: 0, 2: 0, 3: 0, 4: 0, **dict(database.execute(query).fetchall())}
+    `seen` (5,) says how many n-grams have an adjusted count of 1, 2, 3 and 4.
+    """
     missing = [count for count in (1, 2, 3) if not seen[count]]
     if not missing:
         share = seen[1] / (seen[1] + 2 * seen[2])
         one, two, three = (count - (count + 1) * share * seen[count + 1] / seen[count] for count in (1, 2, 3))
         if 0 <= one <= 1 and 0 <= two <= 2 and 0 <= three <= 3:
-            return one, two, three
+            return float(one), float(two), float(three)
     if fallback:
         return FALLBACK_DISCOUNTS
     found = f"no {n}-gram has an adjusted count of {missing[0]}" if missing else f"{n}-gram discounts are out of range"
@@ -144,80 +145,200 @@ def _discounts(database: duckdb.DuckDBPyConnection, n: int, fallback: bool) -> D
     )
 
 
-def _mark_kept(database: duckdb.DuckDBPyConnection, order: int, pruning: Pruning) -> None:
-    """The views marked_1 ... marked_<order>: the n-grams, and whether they stay (`kept`)."""
-    if pruning.words is not None:
-        database.register("allowed", {"word": sorted(pruning.words | {BEGIN, END, UNKNOWN})})
-        database.execute("CREATE TABLE allowed_ids AS SELECT id FROM words WHERE word IN (SELECT word FROM allowed)")
-    for n in range(1, order + 1):
-        kept = [f"occurrences > {pruning.threshold(n)}"]
-        if pruning.words is not None:
-            kept += [f"w{place} IN (SELECT id FROM allowed_ids)" for place in range(1, n + 1)]
-        database.execute(f"CREATE VIEW marked_{n} AS SELECT *, {' AND '.join(kept)} AS kept FROM ngrams_{n}")
+class _Shelf:
+    """Arrays under names: in memory, or as files in a folder."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self._held: dict[str, NDArray[Any]] = {}
+
+    def put(self, name: str, array: NDArray[Any]) -> None:
+        if self.folder:
+            np.save(self.folder / f"{name}.npy", array)
+        else:
+            self._held[name] = array
+
+    def get(self, name: str) -> NDArray[Any]:
+        return np.load(self.folder / f"{name}.npy") if self.folder else self._held[name]
+
+    def take(self, name: str) -> NDArray[Any]:
+        """For the last time."""
+        if not self.folder:
+            return self._held.pop(name)
+        array: NDArray[Any] = np.load(self.folder / f"{name}.npy")
+        (self.folder / f"{name}.npy").unlink()
+        return array
+
+    def put_tree(self, part: int, tree: NGramTree) -> None:
+        for field in fields(tree):
+            self.put(f"tree-{part}-{field.name}", getattr(tree, field.name))
+
+    def get_tree(self, part: int) -> NGramTree:
+        return NGramTree(*(self.get(f"tree-{part}-{field.name}") for field in fields(NGramTree)))
 
 
-def _sum_contexts(database: duckdb.DuckDBPyConnection, n: int, discounts: Discounts) -> None:
-    """contexts_<n>: w1 ... w<n-1>, their total, and back_off, the share that goes to shorter n-grams (section 3.3).
+@dataclass(frozen=True)
+class _Census:
+    """What must be known of all parts before any probability."""
 
-    All of what is pruned goes there, too.
-    """
-    by_count = [
-        f"count(*) FILTER (kept AND adjusted {which}) * {discount!r}::DOUBLE"
-        for which, discount in zip(("= 1", "= 2", ">= 3"), discounts, strict=True)
-    ]
-    taken = " + ".join([*by_count, "coalesce(sum(adjusted) FILTER (NOT kept), 0)::DOUBLE"])
-    names = columns(n - 1)
-    database.execute(f"""
-        CREATE TABLE contexts_{n} AS
-        SELECT {names + "," if names else ""} sum(adjusted)::DOUBLE AS total, ({taken}) / sum(adjusted)::DOUBLE AS back_off
-        FROM marked_{n} {"GROUP BY " + names if names else ""}""")
+    parts: range
+    seen: NDArray[np.int64]  # (N + 1, 5): n-grams of each length with an adjusted count of 0 to 4
+    kept: NDArray[np.int64]  # (N + 1,): n-grams of each length that stay
+    unigrams: NDArray[np.int64]  # (5,): the columns of _Sums, of the empty context
 
 
-def _interpolate(database: duckdb.DuckDBPyConnection, n: int, discounts: Discounts) -> int:
-    """estimated_<n>: w1 ... wn and p(w | context) = (count - discount) / total + back_off(context) * p(w | shorter).
+def _take_census(
+    trees: Iterable[NGramTree],
+    order: int,
+    parts: NDArray[np.int32],
+    allowed: NDArray[np.bool_],
+    pruning: Pruning,
+    shelf: _Shelf,
+) -> _Census:
+    """Counts the counts, puts every part on the shelf, and for each n-gram the question after its context."""
+    seen = np.zeros((order + 1, 5), dtype=np.int64)
+    kept_counts = np.zeros(order + 1, dtype=np.int64)
+    unigrams = np.zeros((1, len(_SUMS)), dtype=np.int64)
+    for part, tree in enumerate(trees):
+        thresholds = np.array([0, *map(pruning.threshold, range(1, order + 1))])
+        kept = _mark_kept(tree.starts, tree.word, tree.parent, tree.occurrences, thresholds, allowed)
+        for n in range(1, order + 1):
+            nodes = tree.nodes(n)
+            adjusted = tree.adjusted[nodes]
+            seen[n] += np.bincount(np.minimum(adjusted, 5), minlength=6)[:5]
+            kept_counts[n] += int(kept[nodes].sum())
+            if n == 1:
+                _add_up(np.zeros(len(adjusted), dtype=np.int32), adjusted, kept[nodes], unigrams)
+                continue
+            contexts = tree.ngrams(nodes.start, nodes.stop, n)[:, :-1]  # (R, n - 1)
+            for asked, of_part in _by_part(parts[contexts[:, -1]], int(parts[-1]) + 1):
+                shelf.put(f"contexts-{n}-{part}-{asked}", contexts[of_part])
+                shelf.put(f"adjusted-{n}-{part}-{asked}", adjusted[of_part])
+                shelf.put(f"kept-{n}-{part}-{asked}", kept[nodes][of_part])
+        shelf.put_tree(part, tree)
+        shelf.put(f"kept-{part}", kept)
+    return _Census(range(int(parts[-1]) + 1), seen, kept_counts, unigrams[0])
 
-    Gives their number. What is not needed any more is dropped.
-    """
-    one, two, three = (f"{discount!r}::DOUBLE" for discount in discounts)
-    seen = f"(adjusted - CASE adjusted WHEN 1 THEN {one} WHEN 2 THEN {two} ELSE {three} END) / total"
-    if n == 1:
-        # uniform over every word that stays, </s> and <unk>; <s> is never predicted, and lmplz writes log10 1
-        uniform = "back_off / (SELECT count(*) + 1 FROM marked_1 WHERE kept)"
-        database.execute(f"""
-            CREATE TABLE estimated_1 AS
-            SELECT w1, {seen} + {uniform} AS p FROM marked_1, contexts_1 WHERE kept
-            UNION ALL SELECT {UNKNOWN_ID}, {uniform} FROM contexts_1
-            UNION ALL SELECT {BEGIN_ID}, 1.0""")
+
+def _by_part(part_of_row: NDArray[np.int32], count: int) -> Iterator[tuple[int, slice | NDArray[np.intp]]]:
+    """Every part, and which rows are of it, in their order."""
+    if count == 1:
+        yield 0, slice(None)
     else:
-        suffix = " AND ".join(f"long.w{place + 1} = short.w{place}" for place in range(1, n))
-        database.execute(f"""
-            CREATE TABLE estimated_{n} AS
-            SELECT {columns(n, "long.")}, {seen} + back_off * short.p AS p
-            FROM marked_{n} AS long JOIN contexts_{n} USING ({columns(n - 1)}) JOIN estimated_{n - 1} AS short ON {suffix}
-            WHERE kept""")
-        database.execute(f"DROP TABLE estimated_{n - 1}; DROP TABLE contexts_{n}")
-    database.execute(f"DROP VIEW marked_{n}; DROP TABLE ngrams_{n}")
-    count: int = database.execute(f"SELECT count(*) FROM estimated_{n}").fetchall()[0][0]
-    return count
+        yield from ((part, np.flatnonzero(part_of_row == part)) for part in range(count))
 
 
-def _write_order(database: duckdb.DuckDBPyConnection, n: int, order: int, folder: Path) -> None:
-    """The lines of one order, sorted by words, the marks before them."""
-    words = " || ' ' || ".join(f"word_{place}.word" for place in range(1, n + 1))
-    joins = " ".join(f"JOIN words AS word_{place} ON word_{place}.id = ngram.w{place}" for place in range(1, n + 1))
-    sort = ", ".join(f"word_{place}.place" for place in range(1, n + 1))
-    back_off, contexts = "", ""
-    if n < order:
-        back_off = ", log10(greatest(coalesce(back_off, 1), {NEVER}))::FLOAT"
-        contexts = f"LEFT JOIN contexts_{n + 1} USING ({columns(n)})"
-    database.execute(f"""
-        COPY (SELECT log10(p)::FLOAT, {words}{back_off} FROM estimated_{n} AS ngram {joins} {contexts} ORDER BY {sort})
-        TO '{_quoted(folder / f"{n}.tsv")}' (FORMAT csv, DELIMITER '\t', HEADER false, QUOTE '', ESCAPE '')""")
+def _answer(part: int, parts: range, order: int, discounts: Sequence[Discounts], shelf: _Shelf) -> None:
+    """For every context in this part its total and back-off; and for each n-gram that asked what it needs of them."""
+    tree = shelf.get_tree(part)
+    back_off = np.ones(len(tree.word))
+    for n in range(2, order + 1):
+        contexts = tree.nodes(n - 1)
+        sums = np.zeros((contexts.stop - contexts.start, len(_SUMS)), dtype=np.int64)
+        found: list[NDArray[np.int32]] = []
+        for asking in parts:
+            rows = tree.find(shelf.take(f"contexts-{n}-{asking}-{part}")) - np.int32(contexts.start)  # of sums
+            adjusted = shelf.get(f"adjusted-{n}-{asking}-{part}")
+            _add_up(rows, adjusted, shelf.take(f"kept-{n}-{asking}-{part}"), sums)
+            found.append(rows)
+        total = sums[:, _SUMS.index("total")].copy()
+        back_off[contexts] = _back_off(sums, discounts[n - 1])
+        for asking, rows in zip(parts, found, strict=True):
+            adjusted = shelf.take(f"adjusted-{n}-{asking}-{part}")
+            shelf.put(f"seen-{n}-{asking}-{part}", _discounted(adjusted, discounts[n - 1]) / total[rows])
+            shelf.put(f"left-{n}-{asking}-{part}", back_off[contexts][rows])
+    shelf.put(f"back-off-{part}", back_off)
 
 
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
+def _write_part(
+    part: int,
+    order: int,
+    parts: NDArray[np.int32],
+    discounts: Discounts,
+    census: _Census,
+    words: Words,
+    shelf: _Shelf,
+    folder: Path,
+) -> None:
+    """The part's lines, behind those of the parts before it.
+
+    p(w | context) = (count - discount) / total + back_off(context) * p(w | shorter context) (section 3.3).
+    """
+    tree, kept, back_off = shelf.get_tree(part), shelf.take(f"kept-{part}"), shelf.take(f"back-off-{part}")
+    p = np.zeros(len(tree.word))
+    # uniform over every word that stays, </s> and <unk>; <s> is never predicted, and lmplz writes log10 1
+    uniform = float(_back_off(census.unigrams[None], discounts)[0]) / (int(census.kept[1]) - 1)
+    roots = tree.nodes(1)
+    total = census.unigrams[_SUMS.index("total")]
+    p[roots] = _discounted(tree.adjusted[roots], discounts) / total + uniform
+    marks = tree.word[roots] <= BEGIN_ID
+    p[roots][marks] = np.where(tree.word[roots][marks] == BEGIN_ID, 1.0, uniform)
+    for n in range(1, order + 1):
+        nodes = tree.nodes(n)
+        if n > 1:
+            seen, left = np.empty((2, nodes.stop - nodes.start))
+            words_before_last = tree.ngrams(nodes.start, nodes.stop, n)[:, -2]
+            for asked, of_part in _by_part(parts[words_before_last], len(census.parts)):
+                seen[of_part] = shelf.take(f"seen-{n}-{part}-{asked}")
+                left[of_part] = shelf.take(f"left-{n}-{part}-{asked}")
+            p[nodes] = seen + left * p[tree.parent[nodes]]
+        with (folder / f"{n}.arpa").open("ab") as out:
+            for first in range(nodes.start, nodes.stop, CHUNK_LINES):
+                some = slice(first, min(first + CHUNK_LINES, nodes.stop))
+                stay = np.flatnonzero(kept[some]) if not kept[some].all() else slice(None)
+                ngrams = tree.ngrams(some.start, some.stop, n)[stay]
+                left_log10 = _log10(back_off[some][stay]) if n < order else None
+                out.write(arpa_lines(ngrams, _log10(p[some][stay]), left_log10, words))
 
 
-def _first_line(error: duckdb.Error) -> str:
-    return str(error).splitlines()[0]
+def _join_arpa(counts: Sequence[int], folder: Path, out_path: Path) -> None:
+    with replacing(out_path) as out:
+        out.write("\n".join(["\\data\\", *(f"ngram {n}={count}" for n, count in enumerate(counts, 1)), ""]).encode())
+        for n in range(1, len(counts) + 1):
+            out.write(f"\n\\{n}-grams:\n".encode())
+            with (folder / f"{n}.arpa").open("rb") as lines:
+                shutil.copyfileobj(lines, out, 1 << 20)
+            (folder / f"{n}.arpa").unlink()
+        out.write(b"\n\\end\\\n")
+
+
+def _log10(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.log10(np.maximum(values, NEVER))  # type: ignore[no-any-return]
+
+
+def _discounted(adjusted: NDArray[np.int32], discounts: Discounts) -> NDArray[np.float64]:
+    return adjusted - np.array([0.0, *discounts])[np.minimum(adjusted, 3)]  # type: ignore[no-any-return]
+
+
+# By context: its total, n-grams that stay and have an adjusted count of 1, 2, 3 or more, and the total of the others
+_SUMS = ("total", "ones", "twos", "more", "pruned")
+
+
+def _back_off(sums: NDArray[np.int64], discounts: Discounts) -> NDArray[np.float64]:
+    """The share of each context (rows of _SUMS) that goes to shorter n-grams; all of it where nothing follows."""
+    total, *taken = sums.T
+    left = sum(count * amount for count, amount in zip(taken, (*discounts, 1.0), strict=True))
+    return np.divide(left, total, out=np.ones(len(total)), where=total > 0)  # type: ignore[no-any-return]
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _add_up(contexts: Any, adjusted: Any, kept: Any, sums: Any) -> None:
+    for row in range(len(contexts)):
+        count = adjusted[row]
+        if count:
+            context = contexts[row]
+            sums[context, 0] += count
+            if kept[row]:
+                sums[context, min(count, 3)] += 1
+            else:
+                sums[context, 4] += count
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _mark_kept(starts: Any, word: Any, parent: Any, occurrences: Any, thresholds: Any, allowed: Any) -> Any:
+    kept = np.zeros(len(word), dtype=np.bool_)
+    for n in range(1, len(starts) - 1):
+        for node in range(starts[n], starts[n + 1]):
+            often = occurrences[node] > thresholds[n] or n == 1
+            kept[node] = allowed[word[node]] and often and (n == 1 or kept[parent[node]])
+    return kept

@@ -50,8 +50,8 @@ def test_a_bigram_model_computed_by_hand(tmp_path: Path) -> None:
     assert text.startswith("\\data\\\nngram 1=5\nngram 2=4\n\n\\1-grams:\n") and text.endswith("\n\\end\\\n")
     found = read_arpa(text)
     assert [list(entries) for entries in found] == [
-        ["</s>", "<s>", "<unk>", "a", "b"],
-        ["<s> a", "a </s>", "a b", "b </s>"],
+        ["<unk>", "<s>", "</s>", "a", "b"],
+        ["a </s>", "b </s>", "<s> a", "a b"],  # by their last words
     ]
     for entries, wanted in zip(found, expected, strict=True):
         assert entries.keys() == wanted.keys()

@@ -1,0 +1,103 @@
+"""The numbered n-grams of one order in, lines of an ARPA file out.
+
+Shapes: M n-grams, n their length, V words. In Numba: a model of ten million n-grams has nearly a gigabyte of text.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+NUMBER_BYTES = 14  # of a log10, its tab or line end included: -99999.123456
+DECIMALS = 6
+_MINUS, _POINT, _ZERO, _TAB, _SPACE, _LINE_END = b"-.0\t \n"
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of a vocabulary, in UTF-8, one behind the other: word i is bytes[offsets[i] : offsets[i + 1]]."""
+
+    bytes: NDArray[np.uint8]
+    offsets: NDArray[np.int64]  # (V + 1,)
+
+    @classmethod
+    def of(cls, words: Sequence[str]) -> "Words":
+        encoded = [word.encode("utf-8") for word in words]
+        offsets = np.zeros(len(words) + 1, dtype=np.int64)
+        np.cumsum([len(word) for word in encoded], out=offsets[1:])
+        return cls(np.frombuffer(b"".join(encoded), dtype=np.uint8), offsets)
+
+
+def arpa_lines(
+    ngrams: NDArray[np.int32], log10: NDArray[np.float64], back_off: NDArray[np.float64] | None, words: Words
+) -> memoryview:
+    """`log10 <tab> words <tab> back-off`, a line for each row of ngrams (M, n); without back-offs the last column is
+    missing."""
+    size = _text_bytes(ngrams, words.offsets) + ngrams.size + 2 * NUMBER_BYTES * len(ngrams)
+    out = np.empty(size, dtype=np.uint8)
+    has_back_off = back_off is not None
+    used = _write_lines(
+        ngrams, log10, back_off if has_back_off else log10, has_back_off, words.bytes, words.offsets, out
+    )
+    return memoryview(out)[:used]
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _text_bytes(ngrams: Any, offsets: Any) -> int:
+    size = 0
+    for row in range(ngrams.shape[0]):
+        for word in ngrams[row]:
+            size += offsets[word + 1] - offsets[word]
+    return size
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _write_lines(ngrams: Any, log10: Any, back_off: Any, has_back_off: bool, text: Any, offsets: Any, out: Any) -> int:
+    at = 0
+    for row in range(len(ngrams)):
+        at = _write_number(log10[row], out, at)
+        separator = _TAB
+        for word in ngrams[row]:
+            out[at] = separator
+            at += 1
+            for place in range(offsets[word], offsets[word + 1]):
+                out[at] = text[place]
+                at += 1
+            separator = _SPACE
+        if has_back_off:
+            out[at] = _TAB
+            at = _write_number(back_off[row], out, at + 1)
+        out[at] = _LINE_END
+        at += 1
+    return at
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _write_number(value: float, out: Any, at: int) -> int:
+    """With as many as DECIMALS decimals, without zeros behind."""
+    scaled = np.int64(round(abs(value) * 10**DECIMALS))
+    if value < 0 and scaled:
+        out[at] = _MINUS
+        at += 1
+    decimals = DECIMALS
+    while decimals and scaled % 10 == 0:
+        scaled //= 10
+        decimals -= 1
+    digits = decimals + 1  # at least one before the point
+    rest = scaled // 10**decimals // 10
+    while rest:
+        digits += 1
+        rest //= 10
+    end = at + digits + (1 if decimals else 0)
+    place = end
+    for written in range(digits):
+        if written == decimals and decimals:
+            place -= 1
+            out[place] = _POINT
+        place -= 1
+        out[place] = _ZERO + scaled % 10
+        scaled //= 10
+    return end
