@@ -112,7 +112,7 @@ def build_arpa(
             discounts = [_discounts(census.seen[n], n, discount_fallback) for n in range(1, order + 1)]
             with progress.bar("estimating", 2.0 * len(census.parts), "part") as bar:
                 for part in census.parts:
-                    _answer(part, census.parts, order, discounts, shelf)
+                    _answer(part, order, discounts, shelf)
                     bar.advance()
                 encoded = Words.of(text.words)
                 for part in census.parts:
@@ -159,7 +159,8 @@ class _Shelf:
             self._held[name] = array
 
     def get(self, name: str) -> NDArray[Any]:
-        return np.load(self.folder / f"{name}.npy") if self.folder else self._held[name]
+        """From a folder only what is then taken of it is read."""
+        return np.load(self.folder / f"{name}.npy", mmap_mode="r") if self.folder else self._held[name]
 
     def take(self, name: str) -> NDArray[Any]:
         """For the last time."""
@@ -169,12 +170,29 @@ class _Shelf:
         (self.folder / f"{name}.npy").unlink()
         return array
 
+    def append(self, name: str, rows: NDArray[Any]) -> None:
+        """To what `take_rows` gives; in memory there is only one part, and so only one such call."""
+        if self.folder:
+            with (self.folder / f"{name}.raw").open("ab") as file:
+                rows.tofile(file)
+        else:
+            self._held[name] = rows
+
+    def take_rows(self, name: str, like: NDArray[Any]) -> NDArray[Any]:
+        """All rows that were appended; `like` (0, columns) or (0,) has their type."""
+        if not self.folder:
+            return self._held.pop(name)
+        path = self.folder / f"{name}.raw"
+        rows = np.fromfile(path, dtype=like.dtype).reshape(-1, *like.shape[1:]) if path.exists() else like
+        path.unlink(missing_ok=True)
+        return rows
+
     def put_tree(self, part: int, tree: NGramTree) -> None:
         for field in fields(tree):
             self.put(f"tree-{part}-{field.name}", getattr(tree, field.name))
 
     def get_tree(self, part: int) -> NGramTree:
-        return NGramTree(*(self.get(f"tree-{part}-{field.name}") for field in fields(NGramTree)))
+        return NGramTree(*(np.ascontiguousarray(self.get(f"tree-{part}-{field.name}")) for field in fields(NGramTree)))
 
 
 @dataclass(frozen=True)
@@ -184,7 +202,8 @@ class _Census:
     parts: range
     seen: NDArray[np.int64]  # (N + 1, 5): n-grams of each length with an adjusted count of 0 to 4
     kept: NDArray[np.int64]  # (N + 1,): n-grams of each length that stay
-    unigrams: NDArray[np.int64]  # (5,): the columns of _Sums, of the empty context
+    unigrams: NDArray[np.int64]  # (5,): _SUMS of the empty context
+    questions: NDArray[np.int64]  # (N + 1, parts, parts): by length, part of the n-gram, part of its context
 
 
 def _take_census(
@@ -199,6 +218,8 @@ def _take_census(
     seen = np.zeros((order + 1, 5), dtype=np.int64)
     kept_counts = np.zeros(order + 1, dtype=np.int64)
     unigrams = np.zeros((1, len(_SUMS)), dtype=np.int64)
+    count = int(parts[-1]) + 1
+    questions = np.zeros((order + 1, count, count), dtype=np.int64)
     for part, tree in enumerate(trees):
         thresholds = np.array([0, *map(pruning.threshold, range(1, order + 1))])
         kept = _mark_kept(tree.starts, tree.word, tree.parent, tree.occurrences, thresholds, allowed)
@@ -211,13 +232,14 @@ def _take_census(
                 _add_up(np.zeros(len(adjusted), dtype=np.int32), adjusted, kept[nodes], unigrams)
                 continue
             contexts = tree.ngrams(nodes.start, nodes.stop, n)[:, :-1]  # (R, n - 1)
-            for asked, of_part in _by_part(parts[contexts[:, -1]], int(parts[-1]) + 1):
-                shelf.put(f"contexts-{n}-{part}-{asked}", contexts[of_part])
-                shelf.put(f"adjusted-{n}-{part}-{asked}", adjusted[of_part])
-                shelf.put(f"kept-{n}-{part}-{asked}", kept[nodes][of_part])
+            for asked, of_part in _by_part(parts[contexts[:, -1]], count):
+                questions[n, part, asked] = len(contexts[of_part])
+                shelf.append(f"contexts-{n}-{asked}", contexts[of_part])
+                shelf.append(f"adjusted-{n}-{asked}", adjusted[of_part])
+                shelf.append(f"kept-{n}-{asked}", kept[nodes][of_part])
         shelf.put_tree(part, tree)
         shelf.put(f"kept-{part}", kept)
-    return _Census(range(int(parts[-1]) + 1), seen, kept_counts, unigrams[0])
+    return _Census(range(count), seen, kept_counts, unigrams[0], questions)
 
 
 def _by_part(part_of_row: NDArray[np.int32], count: int) -> Iterator[tuple[int, slice | NDArray[np.intp]]]:
@@ -228,25 +250,23 @@ def _by_part(part_of_row: NDArray[np.int32], count: int) -> Iterator[tuple[int, 
         yield from ((part, np.flatnonzero(part_of_row == part)) for part in range(count))
 
 
-def _answer(part: int, parts: range, order: int, discounts: Sequence[Discounts], shelf: _Shelf) -> None:
+def _answer(part: int, order: int, discounts: Sequence[Discounts], shelf: _Shelf) -> None:
     """For every context in this part its total and back-off; and for each n-gram that asked what it needs of them."""
     tree = shelf.get_tree(part)
     back_off = np.ones(len(tree.word))
     for n in range(2, order + 1):
         contexts = tree.nodes(n - 1)
         sums = np.zeros((contexts.stop - contexts.start, len(_SUMS)), dtype=np.int64)
-        found: list[NDArray[np.int32]] = []
-        for asking in parts:
-            rows = tree.find(shelf.take(f"contexts-{n}-{asking}-{part}")) - np.int32(contexts.start)  # of sums
-            adjusted = shelf.get(f"adjusted-{n}-{asking}-{part}")
-            _add_up(rows, adjusted, shelf.take(f"kept-{n}-{asking}-{part}"), sums)
-            found.append(rows)
-        total = sums[:, _SUMS.index("total")].copy()
+        asked = shelf.take_rows(f"contexts-{n}-{part}", np.empty((0, n - 1), dtype=np.int32))  # (R, n - 1)
+        adjusted = shelf.take_rows(f"adjusted-{n}-{part}", np.empty(0, dtype=np.int32))  # (R,)
+        kept = shelf.take_rows(f"kept-{n}-{part}", np.empty(0, dtype=np.bool_))  # (R,)
+        rows = tree.find(asked) - np.int32(contexts.start)  # (R,) of sums
+        del asked
+        _add_up(rows, adjusted, kept, sums)
         back_off[contexts] = _back_off(sums, discounts[n - 1])
-        for asking, rows in zip(parts, found, strict=True):
-            adjusted = shelf.take(f"adjusted-{n}-{asking}-{part}")
-            shelf.put(f"seen-{n}-{asking}-{part}", _discounted(adjusted, discounts[n - 1]) / total[rows])
-            shelf.put(f"left-{n}-{asking}-{part}", back_off[contexts][rows])
+        total = sums[:, _SUMS.index("total")].copy()
+        shelf.put(f"seen-{n}-{part}", _discounted(adjusted, discounts[n - 1]) / total[rows])
+        shelf.put(f"left-{n}-{part}", back_off[contexts][rows])
     shelf.put(f"back-off-{part}", back_off)
 
 
@@ -279,8 +299,10 @@ def _write_part(
             seen, left = np.empty((2, nodes.stop - nodes.start))
             words_before_last = tree.ngrams(nodes.start, nodes.stop, n)[:, -2]
             for asked, of_part in _by_part(parts[words_before_last], len(census.parts)):
-                seen[of_part] = shelf.take(f"seen-{n}-{part}-{asked}")
-                left[of_part] = shelf.take(f"left-{n}-{part}-{asked}")
+                before = int(census.questions[n, :part, asked].sum())
+                mine = slice(before, before + int(census.questions[n, part, asked]))
+                seen[of_part] = shelf.get(f"seen-{n}-{asked}")[mine]
+                left[of_part] = shelf.get(f"left-{n}-{asked}")[mine]
             p[nodes] = seen + left * p[tree.parent[nodes]]
         with (folder / f"{n}.arpa").open("ab") as out:
             for first in range(nodes.start, nodes.stop, CHUNK_LINES):
