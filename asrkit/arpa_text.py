@@ -33,7 +33,7 @@ class Words:
 
 def arpa_lines(
     ngrams: NDArray[np.int32], log10: NDArray[np.float64], back_off: NDArray[np.float64] | None, words: Words
-) -> memoryview:
+) -> bytes:
     """`log10 <tab> words <tab> back-off`, a line for each row of ngrams (M, n); without back-offs the last column is
     missing."""
     size = _text_bytes(ngrams, words.offsets) + ngrams.size + 2 * NUMBER_BYTES * len(ngrams)
@@ -42,10 +42,10 @@ def arpa_lines(
     used = _write_lines(
         ngrams, log10, back_off if has_back_off else log10, has_back_off, words.bytes, words.offsets, out
     )
-    return memoryview(out)[:used]
+    return out[:used].tobytes()
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _text_bytes(ngrams: Any, offsets: Any) -> int:
     size = 0
     for row in range(ngrams.shape[0]):
@@ -54,7 +54,7 @@ def _text_bytes(ngrams: Any, offsets: Any) -> int:
     return size
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _write_lines(ngrams: Any, log10: Any, back_off: Any, has_back_off: bool, text: Any, offsets: Any, out: Any) -> int:
     at = 0
     for row in range(len(ngrams)):
@@ -75,7 +75,7 @@ def _write_lines(ngrams: Any, log10: Any, back_off: Any, has_back_off: bool, tex
     return at
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _write_number(value: float, out: Any, at: int) -> int:
     """With as many as DECIMALS decimals, without zeros behind."""
     scaled = np.int64(round(abs(value) * 10**DECIMALS))

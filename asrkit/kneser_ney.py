@@ -118,7 +118,7 @@ def build_arpa(
                 for part in census.parts:
                     _write_part(part, order, parts, discounts[0], census, encoded, shelf, folder)
                     bar.advance()
-            counts = census.kept.tolist()[1:]
+            counts = [int(count) for count in census.kept[1:]]
             _join_arpa(counts, folder, out_path)
             return counts
         finally:
@@ -340,10 +340,10 @@ def _back_off(sums: NDArray[np.int64], discounts: Discounts) -> NDArray[np.float
     """The share of each context (rows of _SUMS) that goes to shorter n-grams; all of it where nothing follows."""
     total, *taken = sums.T
     left = sum(count * amount for count, amount in zip(taken, (*discounts, 1.0), strict=True))
-    return np.divide(left, total, out=np.ones(len(total)), where=total > 0)  # type: ignore[no-any-return]
+    return np.divide(left, total, out=np.ones(len(total)), where=total > 0)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _add_up(contexts: Any, adjusted: Any, kept: Any, sums: Any) -> None:
     for row in range(len(contexts)):
         count = adjusted[row]
@@ -356,7 +356,7 @@ def _add_up(contexts: Any, adjusted: Any, kept: Any, sums: Any) -> None:
                 sums[context, 4] += count
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _mark_kept(starts: Any, word: Any, parent: Any, occurrences: Any, thresholds: Any, allowed: Any) -> Any:
     kept = np.zeros(len(word), dtype=np.bool_)
     for n in range(1, len(starts) - 1):

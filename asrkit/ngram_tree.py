@@ -68,7 +68,7 @@ def grow(rows: NDArray[np.int32], *, has_marks: bool) -> NGramTree:
     return NGramTree(starts, word, parent, first, occurrences, adjusted)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _sort_from_last(rows: Any, largest: int) -> Any:
     """The order that sorts rows by their last word, then by the one before ...: radix sort, two digits a word."""
     count, order = rows.shape
@@ -98,7 +98,7 @@ def _sort_from_last(rows: Any, largest: int) -> Any:
     return found
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _common(rows: Any, row: int) -> int:
     """How many words at the end a row has in common with the one before."""
     order = rows.shape[1]
@@ -110,7 +110,7 @@ def _common(rows: Any, row: int) -> int:
     return common
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _count_nodes(rows: Any) -> Any:
     count, order = rows.shape
     counts = np.zeros(order + 1, dtype=np.int64)
@@ -124,7 +124,7 @@ def _count_nodes(rows: Any) -> Any:
     return counts
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _fill(rows: Any, starts: Any, has_marks: bool, word: Any, parent: Any, first: Any, occurrences: Any) -> None:
     count, order = rows.shape
     used = starts[:-1].copy()  # by length: where the next node goes
@@ -148,7 +148,7 @@ def _fill(rows: Any, starts: Any, has_marks: bool, word: Any, parent: Any, first
                 break
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _adjust(starts: Any, word: Any, first: Any, occurrences: Any, adjusted: Any, order: int) -> None:
     for node in range(len(word)):
         if node >= starts[order] or word[node] == BEGIN_ID:
@@ -157,7 +157,7 @@ def _adjust(starts: Any, word: Any, first: Any, occurrences: Any, adjusted: Any,
             adjusted[node] = first[node + 1] - first[node]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _spell(word: Any, parent: Any, begin: int, end: int, n: int) -> Any:
     rows = np.empty((end - begin, n), dtype=np.int32)
     for row in range(end - begin):
@@ -168,7 +168,7 @@ def _spell(word: Any, parent: Any, begin: int, end: int, n: int) -> Any:
     return rows
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _find(rows: Any, root_of_word: Any, word: Any, first: Any) -> Any:
     """Rows that follow one another often end alike: the walk goes on where it was."""
     count, n = rows.shape
