@@ -173,7 +173,7 @@ class _Shelf:
     def append(self, name: str, rows: NDArray[Any]) -> None:
         """To what `take_rows` gives; in memory there is only one part, and so only one such call."""
         if self.folder:
-            with (self.folder / f"{name}.raw").open("ab") as file:
+            with (self.folder / f"{name}.raw").open("a+b") as file:
                 rows.tofile(file)
         else:
             self._held[name] = rows
@@ -304,7 +304,7 @@ def _write_part(
                 seen[of_part] = shelf.get(f"seen-{n}-{asked}")[mine]
                 left[of_part] = shelf.get(f"left-{n}-{asked}")[mine]
             p[nodes] = seen + left * p[tree.parent[nodes]]
-        with (folder / f"{n}.arpa").open("ab") as out:
+        with (folder / f"{n}.arpa").open("a+b") as out:
             for first in range(nodes.start, nodes.stop, CHUNK_LINES):
                 some = slice(first, min(first + CHUNK_LINES, nodes.stop))
                 stay = np.flatnonzero(kept[some]) if not kept[some].all() else slice(None)
@@ -325,11 +325,13 @@ def _join_arpa(counts: Sequence[int], folder: Path, out_path: Path) -> None:
 
 
 def _log10(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.log10(np.maximum(values, NEVER))  # type: ignore[no-any-return]
+    found: NDArray[np.float64] = np.log10(np.maximum(values, NEVER))
+    return found
 
 
 def _discounted(adjusted: NDArray[np.int32], discounts: Discounts) -> NDArray[np.float64]:
-    return adjusted - np.array([0.0, *discounts])[np.minimum(adjusted, 3)]  # type: ignore[no-any-return]
+    found: NDArray[np.float64] = adjusted - np.array([0.0, *discounts])[np.minimum(adjusted, 3)]
+    return found
 
 
 # By context: its total, n-grams that stay and have an adjusted count of 1, 2, 3 or more, and the total of the others

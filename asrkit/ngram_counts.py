@@ -150,7 +150,7 @@ def _store_windows(
         in_order = np.argsort(part_of_row, kind="stable")
         ends = np.cumsum(np.bincount(part_of_row, minlength=len(files)))
         for path, some in zip(files, np.split(rows[in_order], ends[:-1]), strict=True):
-            with path.open("ab") as file:
+            with path.open("a+b") as file:
                 some.tofile(file)
         advance(len(rows))
     return files

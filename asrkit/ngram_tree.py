@@ -38,14 +38,16 @@ class NGramTree:
 
     def ngrams(self, first: int, end: int, n: int) -> NDArray[np.int32]:
         """The words of nodes `first` to `end`, which are of length n: (R, n)."""
-        return _spell(self.word, self.parent, first, end, n)  # type: ignore[no-any-return]
+        found: NDArray[np.int32] = _spell(self.word, self.parent, first, end, n)
+        return found
 
     def find(self, rows: NDArray[np.int32]) -> NDArray[np.int32]:
         """The nodes of n-grams (R, n); -1 where there is none."""
         roots = self.word[self.nodes(1)]
         root_of_word = np.full(int(roots.max(initial=0)) + 1, -1, dtype=np.int32)
         root_of_word[roots] = np.arange(len(roots), dtype=np.int32)
-        return _find(rows, root_of_word, self.word, self.first)  # type: ignore[no-any-return]
+        found: NDArray[np.int32] = _find(rows, root_of_word, self.word, self.first)
+        return found
 
 
 def grow(rows: NDArray[np.int32], *, has_marks: bool) -> NGramTree:
