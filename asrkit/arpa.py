@@ -113,7 +113,7 @@ class _Reader:
 
     def expect(self, wanted: bytes) -> None:
         if (line := self.line()) != wanted:
-            self.refuse(line, repr(wanted.decode()))
+            self.refuse(line, f"'{wanted.decode()}'")
 
     def refuse(self, line: bytes | None, wanted: str) -> NoReturn:
         if line is None:
@@ -125,8 +125,8 @@ class _Reader:
 def _read_head(reader: _Reader) -> list[int]:
     r"""From \data\ up to \1-grams:, as the numbers of n-grams."""
     line = reader.line()
-    while line is not None and line.removeprefix(BOM) != b"\\data\\":
-        if not line.startswith(b"#"):
+    while line is None or line.removeprefix(BOM) != b"\\data\\":
+        if line is None or not line.startswith(b"#"):
             reader.refuse(line, r"'\data\', for this is no ARPA file")
         line = reader.line()
     counts: list[int] = []
@@ -219,7 +219,7 @@ def hash_bytes(text: Any, start: int, end: int) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def find_word(text: Any, start: int, end: int, words: Any, offsets: Any, slots: Any) -> tuple[int, int]:
+def find_word(text: Any, start: int, end: int, words: Any, offsets: Any, slots: Any) -> Any:
     """The number of the word text[start:end], or -1; and the slot where it is, or where it would go."""
     mask = len(slots) - 1
     slot = np.int64(hash_bytes(text, start, end) & np.uint64(mask))
@@ -237,7 +237,7 @@ def find_word(text: Any, start: int, end: int, words: Any, offsets: Any, slots: 
 
 
 @njit(cache=True, nogil=True)
-def _parse_number(text: Any, at: int) -> tuple[float, int]:
+def _parse_number(text: Any, at: Any) -> Any:
     """A decimal number and where it ends; where it starts, if there is none."""
     start = at
     sign = 1.0
@@ -291,7 +291,7 @@ def _word_end(text: Any, at: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _parse_end(text: Any, at: int) -> tuple[float, int]:
+def _parse_end(text: Any, at: Any) -> Any:
     """The back-off at the end of a line, or 0, and where the line ends; -1 where something else is there."""
     at = _skip_blanks(text, at)
     back_off = 0.0

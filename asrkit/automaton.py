@@ -68,7 +68,8 @@ class Automaton:
 
     def score(self, state: int, word: int) -> tuple[float, int]:
         """log10 P(word | state) and the state after it."""
-        return score_word(self.tables, state, word)  # type: ignore[no-any-return]  # from Numba
+        log10, after = score_word(self.tables, state, word)
+        return float(log10), int(after)
 
     def sentence_score(self, words: Sequence[str]) -> float:
         """log10 P of a whole sentence, its end included."""
@@ -147,7 +148,7 @@ def _word(arpa: Arpa, number: int) -> str:
 
 
 @njit(cache=True, nogil=True)
-def _find(keys: Any, state: int, word: int) -> tuple[int, bool]:
+def _find(keys: Any, state: Any, word: Any) -> Any:
     """The slot of a state and a word, or the free one where they would go; and whether they are there."""
     key = (np.uint64(state) << np.uint64(32)) | np.uint64(word)
     mask = np.uint64(len(keys) - 1)
@@ -161,7 +162,7 @@ def _find(keys: Any, state: int, word: int) -> tuple[int, bool]:
 
 
 @njit(cache=True, nogil=True)
-def score_word(tables: Any, state: int, word: int) -> tuple[float, int]:
+def score_word(tables: Any, state: Any, word: Any) -> Any:
     """log10 P(word | state) and the state after it."""
     score = 0.0
     while state != EMPTY:
@@ -182,7 +183,7 @@ def _score_all(tables: Any, state: int, words: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _node(keys: Any, nodes: Any, ngrams: Any, row: int, first: int, end: int) -> int:
+def _node(keys: Any, nodes: Any, ngrams: Any, row: int, first: int, end: int) -> Any:
     """The node of the words from column `first` to `end`; EMPTY where the model has no such n-gram."""
     if first == end:
         return EMPTY
