@@ -9,7 +9,7 @@ Shapes: M n-grams of one order, n their length, V words.
 import gzip
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedIOBase
@@ -140,51 +140,47 @@ def _read_head(reader: _Reader) -> list[int]:
 
 
 def _read_unigrams(reader: _Reader, count: int) -> tuple[Words, NDArray[np.int32], ArpaOrder]:
-    text, used = np.empty(0, dtype=np.uint8), 0
+    text = np.empty(0, dtype=np.uint8)
     offsets = np.zeros(count + 1, dtype=np.int64)
     slots = np.full(1 << max(4, int(2 * count).bit_length()), NO_WORD, dtype=np.int32)
     order = _empty_order(1, count)
-    row = 0
-    first_line = reader.line_number + 1
-    while row < count and reader.fill():
-        chunk = np.frombuffer(reader.chunk, dtype=np.uint8)
-        text = np.concatenate([text[:used], np.empty(len(chunk) - reader.at, dtype=np.uint8)])
-        parsed = _parse_words(chunk, reader.at, row, text, offsets, slots, order.log10, order.back_off)
-        row = _go_on(reader, 1, count, row, parsed)
-        used = int(offsets[row])
-    words = Words(text[:used].copy(), offsets)
-    _check_utf8(reader.path, words, first_line)
+
+    def parse(chunk: NDArray[np.uint8], at: int, row: int) -> Any:
+        nonlocal text
+        text = np.concatenate([text[: offsets[row]], np.empty(len(chunk) - at, dtype=np.uint8)])  # room for all of it
+        return _parse_words(chunk, at, row, text, offsets, slots, order.log10, order.back_off)
+
+    _read_lines(reader, 1, count, parse)
+    words = Words(text[: offsets[-1]].copy(), offsets)
+    _check_utf8(reader.path, words)
     return words, slots, order
 
 
 def _read_order(reader: _Reader, n: int, count: int, words: Words, slots: NDArray[np.int32]) -> ArpaOrder:
     reader.expect(f"\\{n}-grams:".encode())
     order = _empty_order(n, count)
-    row = 0
-    while row < count and reader.fill():
-        chunk = np.frombuffer(reader.chunk, dtype=np.uint8)
-        parsed = _parse_ngrams(
-            chunk, reader.at, row, words.bytes, words.offsets, slots, order.ngrams, order.log10, order.back_off
-        )
-        row = _go_on(reader, n, count, row, parsed)
+
+    def parse(chunk: NDArray[np.uint8], at: int, row: int) -> Any:
+        known = (words.bytes, words.offsets, slots)
+        return _parse_ngrams(chunk, at, row, *known, order.ngrams, order.log10, order.back_off)
+
+    _read_lines(reader, n, count, parse)
     return order
 
 
-def _go_on(reader: _Reader, n: int, count: int, row: int, parsed: tuple[int, int, int, int]) -> int:
-    """Moves the reader behind what was parsed; gives the rows that are there now."""
-    now, at, lines, trouble = parsed
-    reader.at = at
-    reader.line_number += lines
-    if trouble != _FINE:
-        reader.refuse(reader.line(), _LINE_WANTED[trouble].format(n=n))
-    if now < count and (line_ahead := reader.chunk[at : at + 1]) == b"\\":
-        raise AsrkitError(
-            f"{reader.path} has {now} {n}-grams where its head says {count}; the file is damaged"
-            f"{'' if line_ahead else ' or cut short'}"
-        )
-    if now == row and reader.ended and not reader.fill():
-        reader.refuse(None, f"{count - now} more {n}-grams")
-    return now
+def _read_lines(reader: _Reader, n: int, count: int, parse: Callable[[NDArray[np.uint8], int, int], Any]) -> None:
+    """The `count` lines of a section. `parse` gives the rows that are there then, where it stopped, the lines passed,
+    and what is wrong with the line there."""
+    row = 0
+    while row < count:
+        if not reader.fill():
+            reader.refuse(None, f"{count - row} more {n}-grams")
+        row, reader.at, lines, trouble = parse(np.frombuffer(reader.chunk, dtype=np.uint8), reader.at, row)
+        reader.line_number += lines
+        if trouble != _FINE:
+            reader.refuse(reader.line(), _LINE_WANTED[trouble].format(n=n))
+        if row < count and reader.chunk[reader.at : reader.at + 1] == b"\\":
+            raise AsrkitError(f"{reader.path} has {row} {n}-grams where its head says {count}; the file is damaged")
 
 
 def _empty_order(n: int, count: int) -> ArpaOrder:
@@ -194,7 +190,7 @@ def _empty_order(n: int, count: int) -> ArpaOrder:
     return ArpaOrder(ngrams, np.empty(count, dtype=np.float32), np.zeros(count, dtype=np.float32))
 
 
-def _check_utf8(path: Path, words: Words, first_line: int) -> None:
+def _check_utf8(path: Path, words: Words) -> None:
     try:
         words.bytes.tobytes().decode("utf-8")
     except UnicodeDecodeError as error:
