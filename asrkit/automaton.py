@@ -71,10 +71,14 @@ class Automaton:
         log10, after = score_word(self.tables, state, word)
         return float(log10), int(after)
 
+    def scores(self, words: NDArray[np.int32]) -> NDArray[np.float64]:
+        """log10 P of each word (W,) of a sentence behind those before it."""
+        found: NDArray[np.float64] = _score_all(self.tables, self.start, words)
+        return found
+
     def sentence_score(self, words: Sequence[str]) -> float:
         """log10 P of a whole sentence, its end included."""
-        numbers = np.array([*map(self.number, words), self.end], dtype=np.int32)
-        return float(_score_all(self.tables, self.start, numbers).sum())
+        return float(self.scores(np.array([*map(self.number, words), self.end], dtype=np.int32)).sum())
 
 
 def build_automaton(arpa: Arpa, path: Path) -> Automaton:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from asrkit.cli_lm import lm
 from asrkit.errors import AsrkitError
 from asrkit.options import (
     LM,
@@ -49,6 +50,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+app.add_typer(lm, name="lm")
 
 
 @app.callback(invoke_without_command=True)
@@ -64,6 +66,7 @@ def asrkit(
       asrkit recipes                           the languages that there are
       asrkit prepare RECIPE                    download and prepare a corpus
       asrkit train RECIPE --minutes 30         train on it
+      asrkit lm build text.txt -o 4gram.arpa   a language model
       asrkit decode --lm 4gram.arpa            word error rate of the newest run
       asrkit transcribe talk.mp3               text of a recording
     """

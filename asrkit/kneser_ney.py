@@ -141,7 +141,7 @@ def _discounts(seen: NDArray[np.int64], n: int, fallback: bool) -> Discounts:
     found = f"no {n}-gram has an adjusted count of {missing[0]}" if missing else f"{n}-gram discounts are out of range"
     raise AsrkitError(
         f"the text is too small or too artificial for Kneser-Ney discounts: {found}; "
-        "take more text, or fixed discounts with discount_fallback=True"
+        "take more text, or fixed discounts with --discount-fallback (discount_fallback=True)"
     )
 
 

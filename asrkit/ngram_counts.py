@@ -6,6 +6,7 @@ memory as there is; on the way to them the text lies on the disk.
 Shapes: M windows, N words in each (the order of the model).
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from asrkit.ngram_tree import BEGIN_ID, NGramTree, grow
 MARKS = ("<unk>", "<s>", "</s>")  # numbers 0, 1, 2
 END_ID = MARKS.index("</s>")
 CHUNK_WORDS = 2_000_000  # turned into windows at once
+_SPACE = re.compile(r"[\s\0]", re.ASCII)  # what ends a word there; the no-break space does not
 
 
 class Vocabulary(dict[str, int]):
@@ -29,7 +31,7 @@ class Vocabulary(dict[str, int]):
     """
 
     def __missing__(self, word: str) -> int:
-        if word in MARKS or word.split() != [word] or "\0" in word:
+        if word in MARKS or not word or _SPACE.search(word):
             raise AsrkitError(f"the text has {word!r} as a word, which an ARPA file cannot hold; remove it")
         self[word] = number = len(self) + len(MARKS)
         return number
