@@ -99,7 +99,7 @@ def with_room(beams: Beams, frames: int) -> Beams:
     return Beams(*beams[:-2], *grown)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _hash(prefix: Any, label: Any) -> Any:
     mixed = (prefix ^ np.uint64(label)) * _FNV_PRIME
     mixed = (mixed ^ (mixed >> np.uint64(29))) * _MIX
@@ -125,7 +125,7 @@ def _end_word(model: Any, beams: Any, beam: int) -> None:
     beams.word_state[beam] = state
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _walk(model: Any, place: int, label: int) -> int:
     """The place in the trie behind a label's letters."""
     for at in range(model.lexicon.letter_offsets[label], model.lexicon.letter_offsets[label + 1]):
@@ -255,7 +255,7 @@ def _stay(beams: Any, work: Any, blank: float) -> float:
     return best
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _find(active: Any, prefixes: Any, wanted: Any) -> int:
     """The beam with this prefix."""
     mask = len(active) - 1
@@ -303,7 +303,7 @@ def _continue(model: Any, beams: Any, work: Any, tried: int, best: float, prune:
     return best, candidates
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _step(model: Any, beams: Any, beam: int, label: int) -> tuple[float, int, int, int]:
     """What the n-grams say to a label (linear), and where it leads."""
     step, place = 1.0, np.int64(beams.place[beam])
@@ -422,24 +422,24 @@ def _compete(model: Any, beams: Any, work: Any, candidates: int, fit: int) -> in
     return beaten
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _last_label(beams: Any, work: Any, candidate: int) -> int:
     return work.label[candidate] if work.label[candidate] else beams.label[work.source[candidate]]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _grammar_state(model: Any, beams: Any, work: Any, candidate: int) -> int:
     state = beams.grammar[work.source[candidate]]
     return model.follows[state, work.label[candidate]] if work.label[candidate] else state
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _future(beams: Any, work: Any, candidate: int) -> Any:
     mixed = _hash(np.uint64(work.place[candidate] + 1), work.state[candidate])
     return _hash(_hash(mixed, work.token_state[candidate]), _last_label(beams, work, candidate))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _alike(model: Any, beams: Any, work: Any, one: int, other: int) -> bool:
     return (
         work.place[one] == work.place[other]

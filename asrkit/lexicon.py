@@ -92,7 +92,7 @@ def _build(spelled: Any, offsets: Any, numbers: Any, unigrams: Any) -> Any:
     return first[: used + 1], letter[:used], word[:used], best[:used]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def child(lexicon: Any, node: int, letter: int) -> int:
     """The node behind a letter, or NO_NODE."""
     if node == ROOT:
