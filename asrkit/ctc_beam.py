@@ -70,33 +70,31 @@ class Beams(NamedTuple):
     tree_label: NDArray[np.int32]  # (nodes,)
 
 
-def new_beams(beam: int, model_state: int, token_state: int) -> Beams:
-    """The empty prefix."""
-    beams = Beams(
-        np.array([1, 1], dtype=np.int64),
-        np.zeros(1),
-        np.zeros(beam, dtype=np.int32),
-        *(np.zeros(beam, dtype=np.uint64) for _ in range(2)),
-        np.zeros(beam, dtype=np.int32),
-        *(np.zeros(beam) for _ in range(4)),
-        *(np.zeros(beam, dtype=np.int32) for _ in range(4)),
-        np.full(beam, -1.0),
-        np.zeros(beam, dtype=np.int32),
-        *(np.zeros(1, dtype=np.int32) for _ in range(2)),
-    )
+def new_pair(beam: int, frames: int, state: int, token_state: int) -> tuple[Beams, Beams]:
+    """The empty prefix, and room for as many beams; both with one tree, which has room for so many frames."""
+    used, log_scale = np.array([1, 1], dtype=np.int64), np.zeros(1)
+    tree_parent, tree_label = (np.zeros(1 + frames * beam, dtype=np.int32) for _ in range(2))
+    tree_parent[0] = NONE
+
+    def room() -> Beams:
+        return Beams(
+            used,
+            log_scale,
+            np.zeros(beam, dtype=np.int32),
+            *(np.zeros(beam, dtype=np.uint64) for _ in range(2)),
+            np.zeros(beam, dtype=np.int32),
+            *(np.zeros(beam) for _ in range(4)),
+            *(np.zeros(beam, dtype=np.int32) for _ in range(4)),
+            np.full(beam, -1.0),
+            np.zeros(beam, dtype=np.int32),
+            tree_parent,
+            tree_label,
+        )
+
+    beams = room()
     beams.blank[0], beams.prefix[0] = 1.0, 1
-    beams.state[0], beams.token_state[0] = model_state, token_state
-    beams.tree_parent[0] = -1
-    return beams
-
-
-def with_room(beams: Beams, frames: int) -> Beams:
-    """Room in the tree for all prefixes that so many more frames can bring."""
-    size = int(beams.used[1]) + frames * len(beams.node)
-    if size <= len(beams.tree_parent):
-        return beams
-    grown = [np.concatenate([array, np.zeros(size - len(array), np.int32)]) for array in beams[-2:]]
-    return Beams(*beams[:-2], *grown)
+    beams.state[0], beams.token_state[0] = state, token_state
+    return beams, room()
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -123,18 +121,6 @@ def _end_word(model: Any, beams: Any, beam: int) -> None:
     log10, state = score_word(model.words, beams.state[beam], word)
     beams.word_step[beam] = np.exp(model.alpha * LN_10 * log10 + extra) / ahead
     beams.word_state[beam] = state
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _walk(model: Any, place: int, label: int) -> int:
-    """The place in the trie behind a label's letters."""
-    for at in range(model.lexicon.letter_offsets[label], model.lexicon.letter_offsets[label + 1]):
-        if place == OUTSIDE:
-            break
-        place = child(model.lexicon, place, model.lexicon.letters[at])
-        if place == NO_NODE:
-            place = OUTSIDE
-    return place
 
 
 class Work(NamedTuple):
@@ -187,12 +173,13 @@ def _power_of_2(least: int) -> int:
 
 @njit(cache=True, nogil=True)
 def advance(
-    model: Any, beams: Any, after: Any, work: Any, log_probs: Any, token_min_logp: float, beam_prune_logp: float
-) -> None:
-    """Takes the beams on by log_probs (T, V). `after` is room for beams; the tree has room (`with_room`)."""
+    model: Any, beams: Any, other: Any, work: Any, log_probs: Any, token_min_logp: float, beam_prune_logp: float
+) -> bool:
+    """Takes the beams on by log_probs (T, V). They go to and fro between `beams` and `other` (`new_pair`): says whether
+    they end in `other`. The tree has room for them."""
+    swapped = False
     prune = np.exp(beam_prune_logp)
-    for frame in range(len(log_probs)):
-        row = log_probs[frame]
+    for row in log_probs:
         tried = _try_labels(row, token_min_logp, work)
         if not tried:  # nothing but a blank: the masses of all beams change alike
             for beam in range(beams.used[0]):
@@ -203,7 +190,9 @@ def advance(
         best = _stay(beams, work, np.exp(row[0]))
         best, candidates = _continue(model, beams, work, tried, best, prune)
         chosen = _choose(model, beams, work, candidates, best * prune)
-        _become(model, beams, after, work, chosen, best)
+        _become(model, beams, other, work, chosen, best)
+        beams, other, swapped = other, beams, not swapped
+    return swapped
 
 
 @njit(cache=True, nogil=True)
@@ -221,37 +210,43 @@ def _try_labels(row: Any, token_min_logp: float, work: Any) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _stay(beams: Any, work: Any, blank: float) -> float:
+def _stay(beams: Any, work: Any, of_blank: float) -> float:
     """The beams with one more blank, or with their last label going on or coming from the prefix before; gives the
     best mass."""
+    label_of, prefixes, parents = beams.label, beams.prefix, beams.parent
+    blank, spoken, step = beams.blank, beams.spoken, beams.step
+    place, state, token_state = beams.place, beams.state, beams.token_state
+    active, first_child, next_child, y = work.active, work.first_child, work.next_child, work.y
+    new_blank, new_spoken, mass, source, label_into = work.blank, work.spoken, work.mass, work.source, work.label
+    place_into, state_into, token_state_into = work.place, work.state, work.token_state
     count = beams.used[0]
-    mask = len(work.active) - 1
-    work.active[:] = NONE
+    mask = len(active) - 1
+    active[:] = NONE
     for beam in range(count):
-        slot = np.int64(beams.prefix[beam] & np.uint64(mask))
-        while work.active[slot] != NONE:
+        slot = np.int64(prefixes[beam] & np.uint64(mask))
+        while active[slot] != NONE:
             slot = (slot + 1) & mask
-        work.active[slot] = beam
-        work.first_child[beam] = NONE
+        active[slot] = beam
+        first_child[beam] = NONE
     best = 0.0
     for beam in range(count):
-        label = beams.label[beam]
-        work.blank[beam] = (beams.blank[beam] + beams.spoken[beam]) * blank
-        work.spoken[beam] = 0.0
-        if label and work.y[label] > 0.0:
-            work.spoken[beam] = beams.spoken[beam] * work.y[label]
-            parent = _find(work.active, beams.prefix, beams.parent[beam])
+        label = label_of[beam]
+        new_blank[beam] = (blank[beam] + spoken[beam]) * of_blank
+        going_on = 0.0
+        if label and y[label] > 0.0:
+            going_on = spoken[beam] * y[label]
+            parent = _find(active, prefixes, parents[beam])
             if parent != NONE:
-                reached = beams.blank[parent]
-                if beams.label[parent] != label:
-                    reached += beams.spoken[parent]
-                work.spoken[beam] += reached * work.y[label] * beams.step[beam]
-                work.next_child[beam] = work.first_child[parent]
-                work.first_child[parent] = beam
-        work.mass[beam], work.source[beam], work.label[beam] = work.blank[beam] + work.spoken[beam], beam, 0
-        work.place[beam], work.state[beam] = beams.place[beam], beams.state[beam]
-        work.token_state[beam] = beams.token_state[beam]
-        best = max(best, work.mass[beam])
+                reached = blank[parent]
+                if label_of[parent] != label:
+                    reached += spoken[parent]
+                going_on += reached * y[label] * step[beam]
+                next_child[beam] = first_child[parent]
+                first_child[parent] = beam
+        new_spoken[beam] = going_on
+        mass[beam], source[beam], label_into[beam] = new_blank[beam] + going_on, beam, 0
+        place_into[beam], state_into[beam], token_state_into[beam] = place[beam], state[beam], token_state[beam]
+        best = max(best, mass[beam])
     return best
 
 
@@ -269,61 +264,73 @@ def _find(active: Any, prefixes: Any, wanted: Any) -> int:
 
 @njit(cache=True, nogil=True)
 def _continue(model: Any, beams: Any, work: Any, tried: int, best: float, prune: float) -> tuple[float, int]:
-    """The beams with one more label; gives the best mass and the number of all candidates."""
-    candidates = beams.used[0]
-    for beam in range(beams.used[0]):
-        held = work.first_child[beam]
+    """The beams with one more label; gives the best mass and the number of all candidates.
+
+    Arrays have local names: Numba counts references to what it takes out of a tuple, in the loop that does so.
+    """
+    first_child, next_child, taken, labels, y = work.first_child, work.next_child, work.taken, work.tried, work.y
+    masses, sources, with_label, places = work.mass, work.source, work.label, work.place
+    states, token_states, steps = work.state, work.token_state, work.step
+    label_of, blank, spoken, grammar = beams.label, beams.blank, beams.spoken, beams.grammar
+    place_of, state_of, token_state_of = beams.place, beams.state, beams.token_state
+    word_step, word_state = beams.word_step, beams.word_state
+    follows, has_words, has_tokens, closed = model.follows, model.has_words, model.has_tokens, model.closed
+    ahead, ahead_outside = model.ahead, model.ahead_outside
+    ends_word, letters, letter_offsets = model.lexicon.ends_word, model.lexicon.letters, model.lexicon.letter_offsets
+    first, letter_of, at_root = model.lexicon.first, model.lexicon.letter, model.lexicon.at_root
+    token_of, tokens = model.token_of, model.tokens
+    room = len(masses)
+    count = beams.used[0]
+    candidates = count
+    for beam in range(count):
+        held = first_child[beam]
         while held != NONE:
-            work.taken[beams.label[held]] = beam
-            held = work.next_child[held]
-        both = beams.blank[beam] + beams.spoken[beam]
+            taken[label_of[held]] = beam
+            held = next_child[held]
+        last, state_of_grammar = label_of[beam], grammar[beam]
+        both, here = blank[beam] + spoken[beam], place_of[beam]
         for number in range(tried):
-            label = work.tried[number]
-            if work.taken[label] == beam or model.follows[beams.grammar[beam], label] == FORBIDDEN:
+            label = labels[number]
+            if taken[label] == beam or follows[state_of_grammar, label] == FORBIDDEN:
                 continue
-            mass = (beams.blank[beam] if label == beams.label[beam] else both) * work.y[label]
-            within = not (model.has_tokens or (model.has_words and model.lexicon.ends_word[label]))
-            if mass == 0.0 or (within and mass < best * prune):
+            mass = (blank[beam] if label == last else both) * y[label]
+            ends = has_words and ends_word[label]
+            if mass == 0.0 or (mass < best * prune and not ends and not has_tokens):
                 continue  # within a word the look-ahead only takes away
-            step, place, state, token_state = _step(model, beams, beam, label)
+            step, place, state, token_state = 1.0, here, state_of[beam], token_state_of[beam]
+            if has_words:
+                if ends and place != ROOT:
+                    if word_step[beam] < 0:
+                        _end_word(model, beams, beam)
+                    step, place, state = word_step[beam], np.int32(ROOT), word_state[beam]
+                if letter_offsets[label + 1] > letter_offsets[label]:
+                    step /= ahead[place] if place != OUTSIDE else ahead_outside
+                    for at in range(letter_offsets[label], letter_offsets[label + 1]):
+                        if place != OUTSIDE:
+                            place = np.int32(child(first, letter_of, at_root, place, letters[at]))
+                    if place != OUTSIDE:
+                        step *= ahead[place]
+                    else:
+                        step *= 0.0 if closed else ahead_outside
+            if has_tokens:
+                log10, after = score_word(tokens, token_state, token_of[label])
+                token_state = np.int32(after)
+                step *= np.exp(model.token_alpha * LN_10 * log10 + model.token_beta)
             mass *= step
             if mass == 0.0 or mass < best * prune:
                 continue
             best = max(best, mass)
-            if candidates == len(work.mass):
+            if candidates == room:
                 candidates = _make_room(beams, work, best * prune)
-            work.mass[candidates], work.source[candidates], work.label[candidates] = mass, beam, label
-            work.place[candidates], work.state[candidates] = place, state
-            work.token_state[candidates], work.step[candidates] = token_state, step
+            masses[candidates], sources[candidates], with_label[candidates] = mass, beam, label
+            places[candidates], states[candidates] = place, state
+            token_states[candidates], steps[candidates] = token_state, step
             candidates += 1
-        held = work.first_child[beam]
+        held = first_child[beam]
         while held != NONE:
-            work.taken[beams.label[held]] = NONE
-            held = work.next_child[held]
+            taken[label_of[held]] = NONE
+            held = next_child[held]
     return best, candidates
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _step(model: Any, beams: Any, beam: int, label: int) -> tuple[float, int, int, int]:
-    """What the n-grams say to a label (linear), and where it leads."""
-    step, place = 1.0, np.int64(beams.place[beam])
-    state, token_state = np.int64(beams.state[beam]), np.int64(beams.token_state[beam])
-    if model.has_words:
-        if model.lexicon.ends_word[label] and place != ROOT:
-            if beams.word_step[beam] < 0:
-                _end_word(model, beams, beam)
-            step, place, state = beams.word_step[beam], np.int64(ROOT), np.int64(beams.word_state[beam])
-        if model.lexicon.letter_offsets[label + 1] > model.lexicon.letter_offsets[label]:
-            step /= model.ahead[place] if place != OUTSIDE else model.ahead_outside
-            place = np.int64(_walk(model, place, label))
-            if place != OUTSIDE:
-                step *= model.ahead[place]
-            else:
-                step *= 0.0 if model.closed else model.ahead_outside
-    if model.has_tokens:
-        log10, token_state = score_word(model.tokens, token_state, model.token_of[label])
-        step *= np.exp(model.token_alpha * LN_10 * log10 + model.token_beta)
-    return step, place, state, np.int64(token_state)
 
 
 @njit(cache=True, nogil=True)
@@ -351,145 +358,158 @@ def _choose(model: Any, beams: Any, work: Any, candidates: int, least: float) ->
     them are chosen first, the others where there is room left: a mass may still grow.
     """
     width = len(beams.node)
+    mass, beaten = work.mass, work.beaten
     fit = 0
     for candidate in range(candidates):
-        work.beaten[candidate] = work.mass[candidate] < least or work.mass[candidate] == 0.0
-        fit += not work.beaten[candidate]
+        beaten[candidate] = mass[candidate] < least or mass[candidate] == 0.0
+        fit += not beaten[candidate]
     if fit > width and (model.has_words or model.has_tokens):
         fit -= _compete(model, beams, work, candidates, fit)
     if fit >= width:
         return _pick(work, candidates, width, 0)
     chosen = _pick(work, candidates, fit, 0)
+    if chosen == candidates:
+        return chosen
     for candidate in range(candidates):  # those that were beaten by their like alone
-        alone = work.mass[candidate] >= least and work.mass[candidate] > 0.0
-        work.beaten[candidate] = not (alone and work.beaten[candidate])
+        beaten[candidate] = not (beaten[candidate] and mass[candidate] >= least and mass[candidate] > 0.0)
     return _pick(work, candidates, width - chosen, chosen)
 
 
 @njit(cache=True, nogil=True)
 def _pick(work: Any, candidates: int, wanted: int, chosen: int) -> int:
     """The `wanted` best candidates that are not beaten, behind those chosen before; of equals the first."""
-    open_count = 0
+    mass, beaten, in_play, picked = work.mass, work.beaten, work.sorted, work.chosen
+    playing = 0
     for candidate in range(candidates):
-        if not work.beaten[candidate]:
-            work.sorted[open_count] = work.mass[candidate]
-            open_count += 1
-    if not wanted or not open_count:
+        if not beaten[candidate]:
+            in_play[playing] = mass[candidate]
+            playing += 1
+    if not wanted or not playing:
         return chosen
-    wanted = min(wanted, open_count)
-    least = np.partition(work.sorted[:open_count], open_count - wanted)[open_count - wanted]
-    better = 0
-    for candidate in range(candidates):
-        better += not work.beaten[candidate] and work.mass[candidate] > least
+    least, better = 0.0, playing
+    if wanted < playing:
+        least = _nth_best(in_play, playing, wanted)
+        better = 0
+        for candidate in range(candidates):
+            better += not beaten[candidate] and mass[candidate] > least
     equals = wanted - better
     for candidate in range(candidates):
-        if work.beaten[candidate] or work.mass[candidate] < least:
+        if beaten[candidate] or mass[candidate] < least:
             continue
-        if work.mass[candidate] == least:
-            if not equals:
+        if mass[candidate] == least:
+            if equals <= 0:
                 continue
             equals -= 1
-        work.chosen[chosen] = candidate
+        picked[chosen] = candidate
         chosen += 1
     return chosen
 
 
 @njit(cache=True, nogil=True)
+def _nth_best(values: Any, count: int, wanted: int) -> float:
+    """The `wanted`-th largest of values[:count], which it rearranges (Hoare's quickselect)."""
+    low, high, place = 0, count - 1, wanted - 1
+    while low < high:
+        pivot = values[(low + high) // 2]
+        left, right = low, high
+        while left <= right:
+            while values[left] > pivot:
+                left += 1
+            while values[right] < pivot:
+                right -= 1
+            if left <= right:
+                values[left], values[right] = values[right], values[left]
+                left += 1
+                right -= 1
+        if place <= right:
+            high = right
+        elif place >= left:
+            low = left
+        else:
+            break
+    return values[place]
+
+
+@njit(cache=True, nogil=True)
 def _compete(model: Any, beams: Any, work: Any, candidates: int, fit: int) -> int:
     """Marks as beaten whoever is not the best among its like; gives how many those are."""
+    mass, source, label, place = work.mass, work.source, work.label, work.place
+    state, token_state, beaten, winners = work.state, work.token_state, work.beaten, work.winners
+    label_of, grammar, follows = beams.label, beams.grammar, model.follows
     size = 16
     while size < 2 * fit:
         size *= 2
     mask = size - 1
-    work.winners[:size] = NONE
-    beaten = 0
+    winners[:size] = NONE
+    lost = 0
     for candidate in range(candidates):
-        if work.beaten[candidate]:
+        if beaten[candidate]:
             continue
-        slot = np.int64(_future(beams, work, candidate) & np.uint64(mask))
-        while work.winners[slot] != NONE and not _alike(model, beams, work, work.winners[slot], candidate):
+        last = label[candidate] if label[candidate] else label_of[source[candidate]]
+        mixed = _hash(np.uint64(place[candidate] + 1) ^ (np.uint64(last) << np.uint64(40)), state[candidate])
+        slot = np.int64((mixed ^ np.uint64(token_state[candidate]) * _MIX) & np.uint64(mask))
+        while True:
+            winner = winners[slot]
+            if winner == NONE:
+                winners[slot] = candidate
+                break
+            if (
+                place[winner] == place[candidate]
+                and state[winner] == state[candidate]
+                and token_state[winner] == token_state[candidate]
+                and last == (label[winner] if label[winner] else label_of[source[winner]])
+            ):
+                one, other = grammar[source[winner]], grammar[source[candidate]]
+                one = follows[one, label[winner]] if label[winner] else one
+                other = follows[other, label[candidate]] if label[candidate] else other
+                if one == other:
+                    lost += 1
+                    if mass[candidate] > mass[winner]:
+                        winners[slot] = candidate
+                        beaten[winner] = True
+                    else:
+                        beaten[candidate] = True
+                    break
             slot = (slot + 1) & mask
-        winner = work.winners[slot]
-        if winner == NONE:
-            work.winners[slot] = candidate
-            continue
-        beaten += 1
-        if work.mass[candidate] > work.mass[winner]:
-            work.winners[slot] = candidate
-            work.beaten[winner] = True
-        else:
-            work.beaten[candidate] = True
-    return beaten
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _last_label(beams: Any, work: Any, candidate: int) -> int:
-    return work.label[candidate] if work.label[candidate] else beams.label[work.source[candidate]]
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _grammar_state(model: Any, beams: Any, work: Any, candidate: int) -> int:
-    state = beams.grammar[work.source[candidate]]
-    return model.follows[state, work.label[candidate]] if work.label[candidate] else state
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _future(beams: Any, work: Any, candidate: int) -> Any:
-    mixed = _hash(np.uint64(work.place[candidate] + 1), work.state[candidate])
-    return _hash(_hash(mixed, work.token_state[candidate]), _last_label(beams, work, candidate))
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _alike(model: Any, beams: Any, work: Any, one: int, other: int) -> bool:
-    return (
-        work.place[one] == work.place[other]
-        and work.state[one] == work.state[other]
-        and work.token_state[one] == work.token_state[other]
-        and _last_label(beams, work, one) == _last_label(beams, work, other)
-        and _grammar_state(model, beams, work, one) == _grammar_state(model, beams, work, other)
-    )
+    return lost
 
 
 @njit(cache=True, nogil=True)
 def _become(model: Any, beams: Any, after: Any, work: Any, chosen: int, best: float) -> None:
-    """The chosen candidates are the beams now, their masses relative to the best."""
+    """The chosen candidates are the beams after this frame, their masses relative to the best."""
+    follows, picked, sources, labels, masses = model.follows, work.chosen, work.source, work.label, work.mass
+    places, states, token_states, steps = work.place, work.state, work.token_state, work.step
+    new_blank, new_spoken = work.blank, work.spoken
+    node, label_of, prefix, parent = beams.node, beams.label, beams.prefix, beams.parent
+    step, score, grammar = beams.step, beams.score, beams.grammar
+    word_step, word_state = beams.word_step, beams.word_state
+    to_node, to_label, to_prefix, to_parent = after.node, after.label, after.prefix, after.parent
+    to_blank, to_spoken, to_step, to_score = after.blank, after.spoken, after.step, after.score
+    to_grammar, to_place, to_state, to_token_state = after.grammar, after.place, after.state, after.token_state
+    to_word_step, to_word_state = after.word_step, after.word_state
+    tree_parent, tree_label, used = beams.tree_parent, beams.tree_label, beams.used
+    nodes = used[1]
     for beam in range(chosen):
-        candidate = work.chosen[beam]
-        source, label = work.source[candidate], work.label[candidate]
-        after.grammar[beam] = _grammar_state(model, beams, work, candidate)
-        after.place[beam], after.state[beam] = work.place[candidate], work.state[candidate]
-        after.token_state[beam] = work.token_state[candidate]
+        candidate = picked[beam]
+        source, label = sources[candidate], labels[candidate]
+        to_place[beam], to_state[beam] = places[candidate], states[candidate]
+        to_token_state[beam] = token_states[candidate]
         if not label:
-            after.node[beam], after.label[beam] = beams.node[source], beams.label[source]
-            after.prefix[beam], after.parent[beam] = beams.prefix[source], beams.parent[source]
-            after.blank[beam], after.spoken[beam] = work.blank[source] / best, work.spoken[source] / best
-            after.step[beam], after.score[beam] = beams.step[source], beams.score[source]
-            after.word_step[beam], after.word_state[beam] = beams.word_step[source], beams.word_state[source]
+            to_node[beam], to_label[beam], to_grammar[beam] = node[source], label_of[source], grammar[source]
+            to_prefix[beam], to_parent[beam] = prefix[source], parent[source]
+            to_blank[beam], to_spoken[beam] = new_blank[source] / best, new_spoken[source] / best
+            to_step[beam], to_score[beam] = step[source], score[source]
+            to_word_step[beam], to_word_state[beam] = word_step[source], word_state[source]
             continue
-        node = beams.used[1]
-        beams.used[1] += 1
-        beams.tree_parent[node], beams.tree_label[node] = beams.node[source], label
-        after.node[beam], after.label[beam] = node, label
-        after.prefix[beam], after.parent[beam] = _hash(beams.prefix[source], label), beams.prefix[source]
-        after.blank[beam], after.spoken[beam] = 0.0, work.mass[candidate] / best
-        after.step[beam] = work.step[candidate]
-        after.score[beam] = beams.score[source] + np.log(work.step[candidate])
-        after.word_step[beam], after.word_state[beam] = -1.0, 0
-    _copy(after, beams, chosen)
-    beams.used[0] = chosen
+        tree_parent[nodes], tree_label[nodes] = node[source], label
+        to_node[beam], to_label[beam], to_grammar[beam] = nodes, label, follows[grammar[source], label]
+        nodes += 1
+        to_prefix[beam], to_parent[beam] = _hash(prefix[source], label), prefix[source]
+        to_blank[beam], to_spoken[beam] = 0.0, masses[candidate] / best
+        to_step[beam], to_score[beam] = steps[candidate], score[source] + np.log(steps[candidate])
+        to_word_step[beam], to_word_state[beam] = -1.0, 0
+    used[0], used[1] = chosen, nodes
     beams.log_scale[0] += np.log(best)
-
-
-@njit(cache=True, nogil=True)
-def _copy(source: Any, target: Any, count: int) -> None:
-    for beam in range(count):
-        target.node[beam], target.label[beam] = source.node[beam], source.label[beam]
-        target.prefix[beam], target.parent[beam] = source.prefix[beam], source.parent[beam]
-        target.blank[beam], target.spoken[beam] = source.blank[beam], source.spoken[beam]
-        target.step[beam], target.score[beam] = source.step[beam], source.score[beam]
-        target.grammar[beam], target.place[beam] = source.grammar[beam], source.place[beam]
-        target.state[beam], target.token_state[beam] = source.state[beam], source.token_state[beam]
-        target.word_step[beam], target.word_state[beam] = source.word_step[beam], source.word_state[beam]
 
 
 @njit(cache=True, nogil=True)

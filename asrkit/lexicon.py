@@ -93,17 +93,18 @@ def _build(spelled: Any, offsets: Any, numbers: Any, unigrams: Any) -> Any:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def child(lexicon: Any, node: int, letter: int) -> int:
-    """The node behind a letter, or NO_NODE."""
+def child(first: Any, letter_of: Any, at_root: Any, node: Any, letter: Any) -> Any:
+    """The node behind a letter, or NO_NODE; of a Lexicon's first, letter and at_root."""
     if node == ROOT:
-        return lexicon.at_root[letter]
-    low, high = lexicon.first[node], lexicon.first[node + 1]
+        return at_root[letter]
+    low, high = first[node], first[node + 1]
+    end = high
     while low < high:
         middle = (low + high) // 2
-        if lexicon.letter[middle] < letter:
+        if letter_of[middle] < letter:
             low = middle + 1
         else:
             high = middle
-    if low < lexicon.first[node + 1] and lexicon.letter[low] == letter:
+    if low < end and letter_of[low] == letter:
         return low
-    return NO_NODE
+    return np.int32(NO_NODE)

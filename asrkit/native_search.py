@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asrkit.automaton import Automaton, Tables
-from asrkit.ctc_beam import LN_10, Beams, Model, advance, final_scores, new_beams, new_work, with_room
+from asrkit.ctc_beam import LN_10, Beams, Model, advance, final_scores, new_pair, new_work
 from asrkit.lexicon import Lexicon, build_lexicon
 from asrkit.search import MIN_TOKEN_LOGP, PRUNE_LOGP, Hypothesis, LogProbs, checked
 from asrkit.tokenizer import Tokenizer, written
@@ -86,14 +86,11 @@ class NativeSearch:
             AsrkitError: the shape is not (T, labels), or a value is not a number.
         """
         log_probs = checked(log_probs, self.tokenizer)
-        beams = self._start()
-        beams = with_room(beams, len(log_probs))
-        work, after = new_work(self.beam, log_probs.shape[1]), self._start()
-        advance(self._model, beams, after, work, log_probs, self.token_min_logp, self.beam_prune_logp)
-        return self._hypotheses(beams)
-
-    def _start(self) -> Beams:
-        return new_beams(self.beam, self.words.start if self.words else 0, self.tokens.start if self.tokens else 0)
+        states = self.words.start if self.words else 0, self.tokens.start if self.tokens else 0
+        beams, other = new_pair(self.beam, len(log_probs), *states)
+        work = new_work(self.beam, log_probs.shape[1])
+        swapped = advance(self._model, beams, other, work, log_probs, self.token_min_logp, self.beam_prune_logp)
+        return self._hypotheses(other if swapped else beams)
 
     def _hypotheses(self, beams: Beams) -> list[Hypothesis]:
         word_end = self.words.end if self.words else 0
