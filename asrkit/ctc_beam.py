@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from asrkit.automaton import Tables, score_word
 from asrkit.grammar import FORBIDDEN
-from asrkit.lexicon import NO_NODE, NO_WORD, ROOT, Lexicon, child
+from asrkit.lexicon import NO_WORD, ROOT, Lexicon, child
 
 NONE = -1
 OUTSIDE = -1  # of the trie: a partial word that begins no known word
 LN_10 = float(np.log(10))
-_FNV_PRIME = np.uint64(0x100000001B3)
-_MIX = np.uint64(0x9E3779B97F4A7C15)
+# odd constants without pattern, of splitmix64 and xxHash
+_SPREAD_PREFIX, _SPREAD_LABEL = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
+_MIX = np.uint64(0xBF58476D1CE4E5B9)
 
 
 class Model(NamedTuple):
@@ -99,7 +100,8 @@ def new_pair(beam: int, frames: int, state: int, token_state: int) -> tuple[Beam
 
 @njit(cache=True, nogil=True, inline="always")
 def _hash(prefix: Any, label: Any) -> Any:
-    mixed = (prefix ^ np.uint64(label)) * _FNV_PRIME
+    """Of a prefix and one more label. Both are spread over 64 bits before they meet: small numbers would cancel out."""
+    mixed = (prefix * _SPREAD_PREFIX) ^ ((np.uint64(label) + np.uint64(1)) * _SPREAD_LABEL)
     mixed = (mixed ^ (mixed >> np.uint64(29))) * _MIX
     return mixed ^ (mixed >> np.uint64(32))
 

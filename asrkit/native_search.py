@@ -3,14 +3,13 @@
 The loops are in ctc_beam.py.
 """
 
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asrkit.automaton import Automaton, Tables
 from asrkit.ctc_beam import LN_10, Beams, Model, advance, final_scores, new_pair, new_work
-from asrkit.lexicon import Lexicon, build_lexicon
+from asrkit.lexicon import build_lexicon
 from asrkit.search import MIN_TOKEN_LOGP, PRUNE_LOGP, Hypothesis, LogProbs, checked
 from asrkit.tokenizer import Tokenizer, written
 

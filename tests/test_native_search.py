@@ -1,0 +1,188 @@
+"""native_search.py: equal to a plain prefix search without an n-gram, and to a full enumeration with n-grams."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from asrkit.arpa import read_arpa
+from asrkit.automaton import Automaton, build_automaton
+from asrkit.ctc_beam import LN_10
+from asrkit.kneser_ney import build_arpa
+from asrkit.native_search import NativeSearch
+from asrkit.tokenizer import CharacterTokenizer, Tokenizer, written
+
+EXACT: dict[str, Any] = {"token_min_logp": -math.inf, "beam_prune_logp": -math.inf}
+NEVER = -math.inf
+
+
+def random_log_probs(frames: int, labels: int, seed: int, sharpness: float = 2.0) -> NDArray[np.float64]:
+    logits = np.random.default_rng(seed).normal(0, sharpness, (frames, labels))
+    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
+
+class Pieces(CharacterTokenizer):
+    """Subwords without SentencePiece: labels of several letters, "▁" before a word."""
+
+    word_boundary = "▁"
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return " ".join("".join(self.labels[i] for i in ids).replace("▁", " ").split())
+
+
+CHARACTERS = CharacterTokenizer(" ab")
+SUBWORDS = Pieces(["▁a", "b", "▁", "ab"])
+
+
+# Without an n-gram -------------------------------------------------------------------------------------------------
+
+
+def plain_prefix_search(log_probs: NDArray[np.float64], width: int) -> list[tuple[tuple[int, ...], float]]:
+    """Hannun et al. 2014, with a dictionary: prefix -> (probability that ends in a blank, in its last label)."""
+    beams = {(): (1.0, 0.0)}
+    for row in np.exp(log_probs):
+        after: defaultdict[tuple[int, ...], list[float]] = defaultdict(lambda: [0.0, 0.0])
+        for prefix, (blank, spoken) in beams.items():
+            after[prefix][0] += (blank + spoken) * row[0]
+            if prefix:
+                after[prefix][1] += spoken * row[prefix[-1]]
+            for label in range(1, len(row)):
+                reached = blank if prefix and label == prefix[-1] else blank + spoken
+                after[*prefix, label][1] += reached * row[label]
+        best = sorted(after.items(), key=lambda item: -sum(item[1]))[:width]
+        beams = {prefix: (blank, spoken) for prefix, (blank, spoken) in best if blank + spoken > 0}
+    return [(prefix, math.log(sum(masses))) for prefix, masses in beams.items()]
+
+
+@pytest.mark.parametrize("tokenizer", [CHARACTERS, SUBWORDS], ids=["characters", "subwords"])
+@given(frames=st.integers(1, 12), width=st.integers(1, 40), seed=st.integers(0, 10_000), sharpness=st.floats(0.5, 5))
+@settings(max_examples=150)
+def test_without_an_n_gram_as_a_plain_prefix_search(
+    tokenizer: Tokenizer, frames: int, width: int, seed: int, sharpness: float
+) -> None:
+    log_probs = random_log_probs(frames, len(tokenizer.labels), seed, sharpness)
+    found = NativeSearch(tokenizer, beam=width, n_best=width, **EXACT).decode(log_probs)
+    wanted = plain_prefix_search(log_probs, width)
+    assert [hypothesis.score for hypothesis in found] == pytest.approx([score for _, score in wanted], abs=1e-5)
+    assert [hypothesis.text for hypothesis in found] == [tokenizer.decode(prefix) for prefix, _ in wanted]
+
+
+def test_nothing_in_nothing_out() -> None:
+    (found,) = NativeSearch(CHARACTERS).decode(np.zeros((0, 4)))
+    assert (found.text, found.score) == ("", 0.0)
+
+
+def test_frames_of_blanks_are_passed_over_without_loss() -> None:
+    log_probs = random_log_probs(9, 4, 3)
+    blank = np.log([1 - 3e-9, 1e-9, 1e-9, 1e-9])
+    stretched = np.insert(log_probs, [3, 3, 7], blank, axis=0)
+    search = NativeSearch(CHARACTERS, beam=200, n_best=5, beam_prune_logp=-math.inf, token_min_logp=-15)
+    # after a blank a label may come twice: the texts are not those without it, but those of a search that tries all
+    wanted = NativeSearch(CHARACTERS, beam=200, n_best=5, **EXACT).decode(stretched)
+    found = search.decode(stretched)
+    assert [one.text for one in found] == [one.text for one in wanted]
+    assert [one.score for one in found] == pytest.approx([one.score for one in wanted], abs=1e-5)
+
+
+# With n-grams, against full enumeration ----------------------------------------------------------------------------
+
+
+def acoustic_scores(log_probs: NDArray[np.float64]) -> dict[tuple[int, ...], float]:
+    """ln P of every label sequence, over all its alignments."""
+    frames, labels = log_probs.shape
+    found: defaultdict[tuple[int, ...], float] = defaultdict(float)
+    for path in product(range(labels), repeat=frames):
+        spelled = tuple(label for at, label in enumerate(path) if label and (at == 0 or path[at - 1] != label))
+        found[spelled] += math.exp(sum(log_probs[frame, label] for frame, label in enumerate(path)))
+    return {prefix: math.log(value) for prefix, value in found.items()}
+
+
+@pytest.fixture(scope="session")
+def word_lm(tmp_path_factory: pytest.TempPathFactory) -> Automaton:
+    path = tmp_path_factory.mktemp("lm") / "words.arpa"
+    text = ["a b", "ab a", "b ab", "a a b", "ab", "b a", "abb a"]
+    build_arpa([line.split() for line in text], 3, path, discount_fallback=True)
+    return build_automaton(read_arpa(path), path)
+
+
+@pytest.fixture(scope="session")
+def token_lms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Automaton]:
+    folder = tmp_path_factory.mktemp("lm")
+    found = {}
+    for name, tokenizer in (("characters", CHARACTERS), ("subwords", SUBWORDS)):
+        labels = [written(label) for label in tokenizer.labels[1:]]
+        text = [[labels[(i * j) % len(labels)] for j in range(i % 5 + 1)] for i in range(12)]
+        build_arpa(text, 3, folder / f"{name}.arpa", discount_fallback=True)
+        found[name] = build_automaton(read_arpa(folder / f"{name}.arpa"), folder / f"{name}.arpa")
+    return found
+
+
+def words_of(lm: Automaton) -> dict[str, int]:
+    return {word: lm.number(word) for word in ("a", "b", "ab", "abb")}
+
+
+@pytest.mark.parametrize("name", ["characters", "subwords"])
+@pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
+@pytest.mark.parametrize("with_tokens", [False, True], ids=["words", "words and tokens"])
+@given(
+    frames=st.integers(1, 5),
+    seed=st.integers(0, 10_000),
+    alpha=st.floats(0, 2),
+    beta=st.floats(-1, 3),
+    unk_score=st.floats(-8, 0),
+)
+@settings(max_examples=25)
+def test_with_n_grams_the_best_of_all_texts(
+    name: str,
+    closed: bool,
+    with_tokens: bool,
+    word_lm: Automaton,
+    token_lms: dict[str, Automaton],
+    frames: int,
+    seed: int,
+    alpha: float,
+    beta: float,
+    unk_score: float,
+) -> None:
+    tokenizer = CHARACTERS if name == "characters" else SUBWORDS
+    tokens = token_lms[name] if with_tokens else None
+    log_probs = random_log_probs(frames, len(tokenizer.labels), seed)
+    search = NativeSearch(
+        tokenizer,
+        words=word_lm,
+        spelled=words_of(word_lm),
+        tokens=tokens,
+        beam=1000,
+        alpha=alpha,
+        beta=beta,
+        unk_score=unk_score,
+        closed=closed,
+        token_alpha=0.7,
+        token_beta=0.2,
+        **EXACT,
+    )
+    (found,) = search.decode(log_probs)
+
+    def total(prefix: tuple[int, ...], acoustic: float) -> float:
+        words = tokenizer.decode(prefix).split()
+        known = [word in words_of(word_lm) for word in words]
+        if closed and not all(known):
+            return NEVER
+        said = alpha * LN_10 * word_lm.sentence_score(words) + beta * len(words) + unk_score * known.count(False)
+        if tokens:
+            labels = [written(tokenizer.labels[label]) for label in prefix]
+            said += 0.7 * LN_10 * tokens.sentence_score(labels) + 0.2 * len(labels)
+        return acoustic + said
+
+    every = acoustic_scores(log_probs)
+    best = max(every, key=lambda prefix: total(prefix, every[prefix]))
+    assert found.score == pytest.approx(total(best, every[best]), abs=1e-4)
+    assert found.text == tokenizer.decode(best)
+    assert found.logp == pytest.approx(every[best], abs=1e-4)
