@@ -42,7 +42,7 @@ SETTINGS = (  # what learns most in minutes on two cores: less regularisation th
     "model=deepspeech2-small",
     "model.dropout=0.1",
     "train.weight_decay=0.01",
-    "train.batch_seconds=40",
+    "train.batch_seconds=24",
     "train.lr=2e-3",
     "augment.speeds=0.9,1.0,1.1",
 )
