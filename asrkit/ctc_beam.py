@@ -16,15 +16,13 @@ from numba import njit
 from numpy.typing import NDArray
 
 from asrkit.automaton import Tables, score_word
+from asrkit.beam_choice import choose, make_room
+from asrkit.beams import NONE, mix
 from asrkit.grammar import FORBIDDEN
 from asrkit.lexicon import NO_WORD, ROOT, Lexicon, child
 
-NONE = -1
 OUTSIDE = -1  # of the trie: a partial word that begins no known word
 LN_10 = float(np.log(10))
-# odd constants without pattern, of splitmix64 and xxHash
-_SPREAD_PREFIX, _SPREAD_LABEL = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
-_MIX = np.uint64(0xBF58476D1CE4E5B9)
 
 
 class Model(NamedTuple):
@@ -48,64 +46,6 @@ class Model(NamedTuple):
     token_of: NDArray[np.int32]  # (V,) label -> word of that n-gram
 
 
-class Beams(NamedTuple):
-    """The beams after a frame, best first; and the tree of all prefixes that were ever kept. Room for B, or nodes."""
-
-    used: NDArray[np.int64]  # (2,) beams, nodes of the tree
-    log_scale: NDArray[np.float64]  # (1,)
-    node: NDArray[np.int32]  # (B,)
-    prefix: NDArray[np.uint64]  # (B,) hash of its labels
-    parent: NDArray[np.uint64]  # (B,) hash of all labels but the last
-    label: NDArray[np.int32]  # (B,) the last one; 0 of the empty prefix
-    blank: NDArray[np.float64]  # (B,) mass that ends in a blank
-    spoken: NDArray[np.float64]  # (B,) mass that ends in the last label
-    step: NDArray[np.float64]  # (B,) what the n-grams said to the last label
-    score: NDArray[np.float64]  # (B,) ln of all that the n-grams said, look-ahead included
-    grammar: NDArray[np.int32]  # (B,) state
-    place: NDArray[np.int32]  # (B,) in the trie, or OUTSIDE
-    state: NDArray[np.int32]  # (B,) of the n-gram of words
-    token_state: NDArray[np.int32]  # (B,)
-    word_step: NDArray[np.float64]  # (B,) what the end of the word would bring; negative: not known yet
-    word_state: NDArray[np.int32]  # (B,) the state behind it
-    tree_parent: NDArray[np.int32]  # (nodes,)
-    tree_label: NDArray[np.int32]  # (nodes,)
-
-
-def new_pair(beam: int, frames: int, state: int, token_state: int) -> tuple[Beams, Beams]:
-    """The empty prefix, and room for as many beams; both with one tree, which has room for so many frames."""
-    used, log_scale = np.array([1, 1], dtype=np.int64), np.zeros(1)
-    tree_parent, tree_label = (np.zeros(1 + frames * beam, dtype=np.int32) for _ in range(2))
-    tree_parent[0] = NONE
-
-    def room() -> Beams:
-        return Beams(
-            used,
-            log_scale,
-            np.zeros(beam, dtype=np.int32),
-            *(np.zeros(beam, dtype=np.uint64) for _ in range(2)),
-            np.zeros(beam, dtype=np.int32),
-            *(np.zeros(beam) for _ in range(4)),
-            *(np.zeros(beam, dtype=np.int32) for _ in range(4)),
-            np.full(beam, -1.0),
-            np.zeros(beam, dtype=np.int32),
-            tree_parent,
-            tree_label,
-        )
-
-    beams = room()
-    beams.blank[0], beams.prefix[0] = 1.0, 1
-    beams.state[0], beams.token_state[0] = state, token_state
-    return beams, room()
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _hash(prefix: Any, label: Any) -> Any:
-    """Of a prefix and one more label. Both are spread over 64 bits before they meet: small numbers would cancel out."""
-    mixed = (prefix * _SPREAD_PREFIX) ^ ((np.uint64(label) + np.uint64(1)) * _SPREAD_LABEL)
-    mixed = (mixed ^ (mixed >> np.uint64(29))) * _MIX
-    return mixed ^ (mixed >> np.uint64(32))
-
-
 @njit(cache=True, nogil=True)
 def _end_word(model: Any, beams: Any, beam: int) -> None:
     """Finds out, once for each prefix, what the end of its partial word brings: exp of the n-gram's score and the
@@ -123,54 +63,6 @@ def _end_word(model: Any, beams: Any, beam: int) -> None:
     log10, state = score_word(model.words, beams.state[beam], word)
     beams.word_step[beam] = np.exp(model.alpha * LN_10 * log10 + extra) / ahead
     beams.word_state[beam] = state
-
-
-class Work(NamedTuple):
-    """Room for what one frame needs; nothing in it outlives the frame."""
-
-    y: NDArray[np.float64]  # (V,) probability of the labels that are tried, 0 of the others
-    tried: NDArray[np.int32]  # (V,) these labels
-    taken: NDArray[np.int32]  # (V,) the beam whose continuation by this label is a beam itself
-    active: NDArray[np.int32]  # hash table: prefix -> beam
-    first_child: NDArray[np.int32]  # (B,) of the beams that continue this one by a label ...
-    next_child: NDArray[np.int32]  # (B,) ... and the next of them
-    blank: NDArray[np.float64]  # (B,) masses of the beam in the next frame
-    spoken: NDArray[np.float64]  # (B,)
-    mass: NDArray[np.float64]  # (K,) candidates: first the beams as they are, then what continues them
-    source: NDArray[np.int32]  # (K,) beam
-    label: NDArray[np.int32]  # (K,) that continues it, 0 for the beam as it is
-    place: NDArray[np.int32]  # (K,)
-    state: NDArray[np.int32]  # (K,)
-    token_state: NDArray[np.int32]  # (K,)
-    step: NDArray[np.float64]  # (K,)
-    beaten: NDArray[np.bool_]  # (K,) by the threshold, or by another with the same future
-    sorted: NDArray[np.float64]  # (K,)
-    winners: NDArray[np.int32]  # hash table: a future -> the best candidate that has it
-    chosen: NDArray[np.int32]  # (B,) candidates
-
-
-def new_work(beam: int, labels: int) -> Work:
-    """For beams of that width."""
-    room = 32 * beam + labels
-    return Work(
-        np.zeros(labels),
-        np.zeros(labels, dtype=np.int32),
-        np.full(labels, NONE, dtype=np.int32),
-        np.full(_power_of_2(4 * beam), NONE, dtype=np.int32),
-        *(np.zeros(beam, dtype=np.int32) for _ in range(2)),
-        *(np.zeros(beam) for _ in range(2)),
-        np.zeros(room),
-        *(np.zeros(room, dtype=np.int32) for _ in range(5)),
-        np.zeros(room),
-        np.zeros(room, dtype=np.bool_),
-        np.zeros(room),
-        np.full(_power_of_2(2 * room), NONE, dtype=np.int32),
-        np.zeros(beam, dtype=np.int32),
-    )
-
-
-def _power_of_2(least: int) -> int:
-    return 1 << (least - 1).bit_length()
 
 
 @njit(cache=True, nogil=True)
@@ -191,7 +83,7 @@ def advance(
             continue
         best = _stay(beams, work, np.exp(row[0]))
         best, candidates = _continue(model, beams, work, tried, best, prune)
-        chosen = _choose(model, beams, work, candidates, best * prune)
+        chosen = choose(model, beams, work, candidates, best * prune)
         _become(model, beams, other, work, chosen, best)
         beams, other, swapped = other, beams, not swapped
     return swapped
@@ -253,7 +145,7 @@ def _stay(beams: Any, work: Any, of_blank: float) -> float:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _find(active: Any, prefixes: Any, wanted: Any) -> int:
+def _find(active: Any, prefixes: Any, wanted: Any) -> Any:
     """The beam with this prefix."""
     mask = len(active) - 1
     slot = np.int64(wanted & np.uint64(mask))
@@ -323,7 +215,7 @@ def _continue(model: Any, beams: Any, work: Any, tried: int, best: float, prune:
                 continue
             best = max(best, mass)
             if candidates == room:
-                candidates = _make_room(beams, work, best * prune)
+                candidates = make_room(beams, work, best * prune)
             masses[candidates], sources[candidates], with_label[candidates] = mass, beam, label
             places[candidates], states[candidates] = place, state
             token_states[candidates], steps[candidates] = token_state, step
@@ -333,147 +225,6 @@ def _continue(model: Any, beams: Any, work: Any, tried: int, best: float, prune:
             taken[label_of[held]] = NONE
             held = next_child[held]
     return best, candidates
-
-
-@njit(cache=True, nogil=True)
-def _make_room(beams: Any, work: Any, least: float) -> int:
-    """Forgets the worse half of the candidates, the beams themselves aside; gives how many are left."""
-    first, count = beams.used[0], len(work.mass)
-    half = (count - first) // 2
-    least = max(least, np.partition(work.mass[first:count], half)[half])
-    kept = first
-    for candidate in range(first, count):
-        if work.mass[candidate] > least:
-            work.mass[kept], work.step[kept] = work.mass[candidate], work.step[candidate]
-            work.source[kept], work.label[kept] = work.source[candidate], work.label[candidate]
-            work.place[kept], work.state[kept] = work.place[candidate], work.state[candidate]
-            work.token_state[kept] = work.token_state[candidate]
-            kept += 1
-    return kept
-
-
-@njit(cache=True, nogil=True)
-def _choose(model: Any, beams: Any, work: Any, candidates: int, least: float) -> int:
-    """The best candidates, as many as there is room for beams, into work.chosen; gives their number.
-
-    Candidates that have the same future (n-gram states, partial word, last label) are one to the n-grams. The best of
-    them are chosen first, the others where there is room left: a mass may still grow.
-    """
-    width = len(beams.node)
-    mass, beaten = work.mass, work.beaten
-    fit = 0
-    for candidate in range(candidates):
-        beaten[candidate] = mass[candidate] < least or mass[candidate] == 0.0
-        fit += not beaten[candidate]
-    if fit > width and (model.has_words or model.has_tokens):
-        fit -= _compete(model, beams, work, candidates, fit)
-    if fit >= width:
-        return _pick(work, candidates, width, 0)
-    chosen = _pick(work, candidates, fit, 0)
-    if chosen == candidates:
-        return chosen
-    for candidate in range(candidates):  # those that were beaten by their like alone
-        beaten[candidate] = not (beaten[candidate] and mass[candidate] >= least and mass[candidate] > 0.0)
-    return _pick(work, candidates, width - chosen, chosen)
-
-
-@njit(cache=True, nogil=True)
-def _pick(work: Any, candidates: int, wanted: int, chosen: int) -> int:
-    """The `wanted` best candidates that are not beaten, behind those chosen before; of equals the first."""
-    mass, beaten, in_play, picked = work.mass, work.beaten, work.sorted, work.chosen
-    playing = 0
-    for candidate in range(candidates):
-        if not beaten[candidate]:
-            in_play[playing] = mass[candidate]
-            playing += 1
-    if not wanted or not playing:
-        return chosen
-    least, better = 0.0, playing
-    if wanted < playing:
-        least = _nth_best(in_play, playing, wanted)
-        better = 0
-        for candidate in range(candidates):
-            better += not beaten[candidate] and mass[candidate] > least
-    equals = wanted - better
-    for candidate in range(candidates):
-        if beaten[candidate] or mass[candidate] < least:
-            continue
-        if mass[candidate] == least:
-            if equals <= 0:
-                continue
-            equals -= 1
-        picked[chosen] = candidate
-        chosen += 1
-    return chosen
-
-
-@njit(cache=True, nogil=True)
-def _nth_best(values: Any, count: int, wanted: int) -> float:
-    """The `wanted`-th largest of values[:count], which it rearranges (Hoare's quickselect)."""
-    low, high, place = 0, count - 1, wanted - 1
-    while low < high:
-        pivot = values[(low + high) // 2]
-        left, right = low, high
-        while left <= right:
-            while values[left] > pivot:
-                left += 1
-            while values[right] < pivot:
-                right -= 1
-            if left <= right:
-                values[left], values[right] = values[right], values[left]
-                left += 1
-                right -= 1
-        if place <= right:
-            high = right
-        elif place >= left:
-            low = left
-        else:
-            break
-    return values[place]
-
-
-@njit(cache=True, nogil=True)
-def _compete(model: Any, beams: Any, work: Any, candidates: int, fit: int) -> int:
-    """Marks as beaten whoever is not the best among its like; gives how many those are."""
-    mass, source, label, place = work.mass, work.source, work.label, work.place
-    state, token_state, beaten, winners = work.state, work.token_state, work.beaten, work.winners
-    label_of, grammar, follows = beams.label, beams.grammar, model.follows
-    size = 16
-    while size < 2 * fit:
-        size *= 2
-    mask = size - 1
-    winners[:size] = NONE
-    lost = 0
-    for candidate in range(candidates):
-        if beaten[candidate]:
-            continue
-        last = label[candidate] if label[candidate] else label_of[source[candidate]]
-        mixed = _hash(np.uint64(place[candidate] + 1) ^ (np.uint64(last) << np.uint64(40)), state[candidate])
-        slot = np.int64((mixed ^ np.uint64(token_state[candidate]) * _MIX) & np.uint64(mask))
-        while True:
-            winner = winners[slot]
-            if winner == NONE:
-                winners[slot] = candidate
-                break
-            if (
-                place[winner] == place[candidate]
-                and state[winner] == state[candidate]
-                and token_state[winner] == token_state[candidate]
-                and last == (label[winner] if label[winner] else label_of[source[winner]])
-            ):
-                one, other = grammar[source[winner]], grammar[source[candidate]]
-                one = follows[one, label[winner]] if label[winner] else one
-                other = follows[other, label[candidate]] if label[candidate] else other
-                if one == other:
-                    lost += 1
-                    if mass[candidate] > mass[winner]:
-                        winners[slot] = candidate
-                        beaten[winner] = True
-                    else:
-                        beaten[candidate] = True
-                    break
-            slot = (slot + 1) & mask
-    return lost
 
 
 @njit(cache=True, nogil=True)
@@ -506,7 +257,7 @@ def _become(model: Any, beams: Any, after: Any, work: Any, chosen: int, best: fl
         tree_parent[nodes], tree_label[nodes] = node[source], label
         to_node[beam], to_label[beam], to_grammar[beam] = nodes, label, follows[grammar[source], label]
         nodes += 1
-        to_prefix[beam], to_parent[beam] = _hash(prefix[source], label), prefix[source]
+        to_prefix[beam], to_parent[beam] = mix(prefix[source], label), prefix[source]
         to_blank[beam], to_spoken[beam] = 0.0, masses[candidate] / best
         to_step[beam], to_score[beam] = steps[candidate], score[source] + np.log(steps[candidate])
         to_word_step[beam], to_word_state[beam] = -1.0, 0

@@ -3,19 +3,18 @@
 The loops are in ctc_beam.py.
 """
 
-
 import numpy as np
 from numpy.typing import NDArray
 
 from asrkit.automaton import Automaton, Tables
-from asrkit.ctc_beam import LN_10, Beams, Model, advance, final_scores, new_pair, new_work
+from asrkit.beams import Beams, new_pair, new_work
+from asrkit.ctc_beam import LN_10, Model, advance, final_scores
 from asrkit.lexicon import build_lexicon
 from asrkit.search import MIN_TOKEN_LOGP, PRUNE_LOGP, Hypothesis, LogProbs, checked
 from asrkit.tokenizer import Tokenizer, written
 
-_NOTHING = Tables(
-    *(np.zeros(1, dtype) for dtype in (np.float32, np.int32, np.float32, np.int32, np.uint64, np.float32, np.int32))
-)
+_NONE, _SILENT = np.zeros(1, dtype=np.int32), np.zeros(1, dtype=np.float32)
+_NOTHING = Tables(_SILENT, _NONE, _SILENT, _NONE, np.zeros(1, dtype=np.uint64), _SILENT, _NONE)  # in place of an n-gram
 
 
 class NativeSearch:
