@@ -138,6 +138,7 @@ def build_automaton(arpa: Arpa, path: Path) -> Automaton:
 def number_of(
     word: str, words: NDArray[np.uint8], offsets: NDArray[np.int64], slots: NDArray[np.int32], unknown: int
 ) -> int:
+    """The word's number in these lists (arpa.find_word); `unknown` where it is not there."""
     encoded = np.frombuffer(word.encode("utf-8"), dtype=np.uint8)
     found, _ = find_word(encoded, 0, len(encoded), words, offsets, slots)
     return int(found) if found != NO_WORD else unknown

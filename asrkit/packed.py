@@ -52,6 +52,7 @@ def write_pack(automaton: Automaton, folder: Path, *, source: Path) -> None:
 
 
 def is_pack(path: Path) -> bool:
+    """Whether there is the folder of a packed model."""
     return (path / MARKER).is_file()
 
 

@@ -41,6 +41,7 @@ SMALL: dict[str, tuple[str, str]] = {
     "asrkit train welsh --minutes 20": ("--minutes 20", " ".join(["--minutes 0.05", *TINY])),
     "asrkit decode": ("", ""),
     "asrkit transcribe my/new.wav": ("", ""),
+    "asrkit lm build my/text.txt --recipe welsh --order 3 -o my/welsh.arpa": ("--order", "--discount-fallback --order"),
     "asrkit decode --lm my/welsh.arpa": ("", ""),
     "asrkit decode --lm my/welsh.arpa --split dev --alpha 0.8 --beta 1.5": ("", ""),
 }

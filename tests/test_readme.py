@@ -60,6 +60,9 @@ HOW: dict[str, Run | Make] = {
         "exp/librispeech/*/decode/test-clean-4gram*/report.html", says="WER"
     ),
     "asrkit transcribe talk.wav --lm 4gram.arpa": Run(),
+    "asrkit lm build text.txt --recipe librispeech -o 4gram.arpa": Run("4gram.arpa", more=("--discount-fallback",)),
+    "asrkit lm score 4gram.arpa more.txt": Run(says="perplexity"),
+    "asrkit lm pack 4gram.arpa": Run("4gram.lm/pack.json"),
     "asrkit prepare librispeech --manifest my/english.jsonl": Run("data/english/prepare.json"),
     "asrkit train librispeech --data english model=deepspeech2-small --minutes 30": Run(
         "exp/librispeech/*/recipe.json", SHORT, TINY
@@ -119,6 +122,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         )
     Path("my/english.jsonl").write_text("\n".join(manifest), encoding="utf-8")
     build_arpa((line.split() for line in WORDS), 3, Path("4gram.arpa"), discount_fallback=True)
+    for name in ("text.txt", "more.txt"):
+        Path(name).write_text("\n".join(WORDS), encoding="utf-8")
     return tmp_path
 
 
@@ -164,7 +169,8 @@ def test_commands_in_the_documents_exist(
     page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Verbs are stood in for: only that the command line takes these words."""
-    for verb in ("prepare", "train", "decode", "transcribe", "new_language", "compare_tokenizers", "demo"):
+    verbs = ("prepare", "train", "decode", "transcribe", "new_language", "compare_tokenizers", "demo")
+    for verb in (*verbs, "build_lm", "score_lm", "pack_lm"):
         stand_in: dict[str, Any] = {verb: lambda *args, **kwargs: []}
         monkeypatch.setitem(sys.modules, f"asrkit.{verb}", SimpleNamespace(**stand_in))
     text = page.read_text(encoding="utf-8")
