@@ -6,15 +6,11 @@ words, and perhaps a back-off, then \end\. In Numba: ten million n-grams are 300
 Shapes: M n-grams of one order, n their length, V words.
 """
 
-import gzip
 import re
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import numpy as np
 from numba import njit
@@ -23,11 +19,9 @@ from numpy.typing import NDArray
 from asrkit.arpa_text import Words
 from asrkit.errors import AsrkitError
 from asrkit.progress import Progress, Silent
+from asrkit.text_files import BOM, OTHER_MAGICS, reading, starts_with
 
 CHUNK_BYTES = 1 << 24
-GZIP_MAGIC = b"\x1f\x8b"
-OTHER_MAGICS = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip"}
-BOM = b"\xef\xbb\xbf"
 _COUNT = re.compile(rb"ngram\s+(\d+)\s*=\s*(\d+)\s*")
 _SPACE, _TAB, _LINE_END, _RETURN, _BACKSLASH = b" \t\n\r\\"
 _PLUS, _MINUS, _POINT, _ZERO, _NINE, _SMALL_E, _BIG_E = b"+-.09eE"
@@ -67,9 +61,9 @@ def read_arpa(path: Path, *, progress: Progress = Silent()) -> Arpa:
             its number, what it says and what was wanted.
     """
     for magic, name in OTHER_MAGICS.items():
-        if _starts_with(path, magic):
+        if starts_with(path, magic):
             raise AsrkitError(f"{path} is packed with {name}; unpack it first (.arpa and .arpa.gz are read)")
-    with _reading(path) as file, progress.bar(f"reading {path.name}", None, "n-gram") as bar:
+    with reading(path) as file, progress.bar(f"reading {path.name}", None, "n-gram") as bar:
         reader = _Reader(path, file)
         counts = _read_head(reader)
         words, slots, unigrams = _read_unigrams(reader, counts[0])
@@ -85,7 +79,7 @@ def read_arpa(path: Path, *, progress: Progress = Silent()) -> Arpa:
 class _Reader:
     """A file by chunks of whole lines."""
 
-    def __init__(self, path: Path, file: BufferedIOBase) -> None:
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
         self.path, self.file = path, file
         self.chunk, self.at = b"", 0
         self.line_number = 0  # of the line before `at`
@@ -383,27 +377,3 @@ def _parse_ngrams(
         lines += 1
         at = line_end + 1
     return row, at, lines, _FINE
-
-
-# Files -------------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[BufferedIOBase]:
-    """The bytes of a plain or gzipped file; trouble on the way is an AsrkitError."""
-    packed = _starts_with(path, GZIP_MAGIC)
-    try:
-        with path.open("rb") as plain:
-            yield gzip.GzipFile(fileobj=plain) if packed else plain
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise AsrkitError(f"{path} is a damaged or truncated gzip file: {error}") from error
-    except OSError as error:
-        raise AsrkitError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _starts_with(path: Path, magic: bytes) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(magic)) == magic
-    except OSError as error:
-        raise AsrkitError(f"the n-gram {path} cannot be read: {error.strerror or error}") from error

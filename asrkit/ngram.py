@@ -1,14 +1,10 @@
 """An ARPA or KenLM file in; its word list, and base-10 scores of words in the tokenizer's case, out."""
 
-import gzip
 import re
 import shutil
 import tempfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,12 +12,10 @@ import kenlm
 
 from asrkit.errors import AsrkitError
 from asrkit.progress import Progress, Silent
+from asrkit.text_files import BOM, GZIP_MAGIC, OTHER_MAGICS, reading, starts_with
 from asrkit.tokenizer import Tokenizer, written
 
-GZIP_MAGIC = b"\x1f\x8b"
 KENLM_MAGIC = b"mmap lm http://kheafield.com/code"
-OTHER_MAGICS = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip"}
-BOM = b"\xef\xbb\xbf"
 MARKS = frozenset({"<s>", "</s>", "<unk>", "<UNK>"})  # entries of an ARPA that are no words
 LARGE_MB = 50  # loading takes long enough to say so
 ONE_CASE = 0.95  # share of the cased words that must agree before a word list counts as upper or lower case
@@ -50,7 +44,7 @@ class NGram:
             AsrkitError: no n-gram, a broken one, a binary without its word list, one that mixes upper and lower case
                 where the tokenizer has one of them, or one without a word that the tokenizer can spell.
         """
-        is_binary = _starts_with(path, KENLM_MAGIC)
+        is_binary = starts_with(path, KENLM_MAGIC)
         file_words = _words_beside(path) if is_binary else read_words(path, progress=progress)
         boundary = written(tokenizer.word_boundary)  # which no word holds, and every model of labels knows
         labels = set(map(written, tokenizer.labels))
@@ -122,9 +116,9 @@ def read_words(path: Path, *, progress: Progress = Silent()) -> list[str]:
         AsrkitError: no such file, no ARPA, not UTF-8, or another number of unigrams than its head says.
     """
     for magic, name in OTHER_MAGICS.items():
-        if _starts_with(path, magic):
+        if starts_with(path, magic):
             raise AsrkitError(f"{path} is packed with {name}; unpack it first (.arpa and .arpa.gz are read)")
-    with _reading(path) as file, progress.bar(f"words of {path.name}", None, "word") as bar:
+    with reading(path) as file, progress.bar(f"words of {path.name}", None, "word") as bar:
         lines = enumerate(file, start=1)
         counts = _read_counts(path, lines)
         words: list[str] = []
@@ -256,12 +250,12 @@ def _load_model(path: Path, progress: Progress) -> Any:
     try:
         return kenlm.Model(str(path), config)
     except OSError as error:
-        if not (_starts_with(path, GZIP_MAGIC) and "gzip" in str(error)):
+        if not (starts_with(path, GZIP_MAGIC) and "gzip" in str(error)):
             raise AsrkitError(f"KenLM cannot read {path}: {_reason(error)}") from error
     progress.say(f"unpacking {path.name}: this KenLM was built without gzip")
     with tempfile.TemporaryDirectory(prefix="asrkit-ngram-") as folder:
         unpacked = Path(folder) / "lm.arpa"
-        with _reading(path) as packed, unpacked.open("wb") as out:
+        with reading(path) as packed, unpacked.open("wb") as out:
             shutil.copyfileobj(packed, out, 1 << 20)
         try:
             return kenlm.Model(str(unpacked), config)
@@ -274,27 +268,6 @@ def _reason(error: OSError) -> str:
     text = " ".join(str(error).split())
     text = re.sub(r"^Cannot read model '.*?' \(", "", text).removesuffix(")")
     return re.sub(r"^\S+:\d+ in .*? threw \w+(?: because `.*?')?\. ", "", text)
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[BufferedIOBase]:
-    """The bytes of a plain or gzipped file; trouble on the way is an AsrkitError."""
-    packed = _starts_with(path, GZIP_MAGIC)
-    try:
-        with path.open("rb") as plain:
-            yield gzip.GzipFile(fileobj=plain) if packed else plain
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise AsrkitError(f"{path} is a damaged or truncated gzip file: {error}") from error
-    except OSError as error:
-        raise AsrkitError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _starts_with(path: Path, magic: bytes) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(magic)) == magic
-    except OSError as error:
-        raise AsrkitError(f"the n-gram {path} cannot be read: {error.strerror or error}") from error
 
 
 def _some(items: Iterable[str], count: int = 5) -> str:
