@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
@@ -36,3 +38,16 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no recordings here; ASRKIT_SHARED may say where they are")
     return folder
+
+
+@pytest.fixture
+def asrkit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command line in this process: exit code, standard output, standard error."""
+    from asrkit import cli
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["asrkit", *arguments])
+        code = cli._run(cli.app)
+        return code, *capsys.readouterr()
+
+    return run

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from asrkit import cli
 from asrkit.errors import AsrkitError
 from asrkit.terminal import Terminal
 
@@ -29,18 +28,6 @@ VERBS = {  # command: the function that it calls, in the module of that name
 }
 COMMANDS = (*VERBS, "recipes", "recipe")
 Asrkit = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def asrkit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Asrkit:
-    """Runs a command line in this process: exit code, standard output, standard error."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["asrkit", *arguments])
-        code = cli._run(cli.app)
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

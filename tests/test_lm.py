@@ -16,7 +16,6 @@ import pytest
 import soundfile
 from small_librispeech import tone
 
-from asrkit import cli
 from asrkit.arpa import read_arpa
 from asrkit.automaton import build_automaton
 from asrkit.build_lm import build_lm
@@ -41,18 +40,6 @@ class Listener(Silent):
 
     def warn(self, message: str) -> None:
         self.warned.append(message)
-
-
-@pytest.fixture
-def asrkit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Asrkit:
-    """Runs a command line in this process: exit code, standard output, standard error."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["asrkit", *arguments])
-        code = cli._run(cli.app)
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture
