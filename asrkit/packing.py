@@ -145,7 +145,7 @@ def _pack_in_processes(tasks: Iterator[Task], processes: int, bar: Bar) -> None:
         while True:
             for task in islice(tasks, len(free)):
                 place = free.pop()
-                waiting[pool.submit(_write_shard_in_worker, task, place)] = place, task.lines
+                waiting[_submit(pool, task, place)] = place, task.lines
             if not waiting:
                 return
             for future in wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED).done:
@@ -169,6 +169,16 @@ def _pack_in_processes(tasks: Iterator[Task], processes: int, bar: Bar) -> None:
         pool.shutdown(wait=True, cancel_futures=True)
         for end in (stop, ask_to_stop, die, tell_to_die):
             end.close()
+
+
+def _submit(pool: ProcessPoolExecutor, task: Task, place: int) -> Future[None]:
+    try:
+        return pool.submit(_write_shard_in_worker, task, place)
+    except OSError as error:
+        if error.errno is not None:  # the system's word
+            raise
+        # A worker was killed while another was being started: the pool had closed the pipes already.
+        raise BrokenProcessPool(str(error)) from error
 
 
 # In a worker process: whether to stop, and how many utterances are done of each shard under way.
