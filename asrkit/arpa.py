@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from asrkit.arpa_text import Words
 from asrkit.errors import AsrkitError
+from asrkit.loops import compiled
 from asrkit.progress import Progress, Silent
 from asrkit.text_files import BOM, OTHER_MAGICS, reading, starts_with
 
@@ -199,7 +199,7 @@ def _check_utf8(path: Path, words: Words) -> None:
 # Numba: bytes to numbers -------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def hash_bytes(text: Any, start: int, end: int) -> Any:
     """FNV-1a, 64 bits, its upper half mixed in."""
     found = np.uint64(0xCBF29CE484222325)
@@ -208,7 +208,7 @@ def hash_bytes(text: Any, start: int, end: int) -> Any:
     return found ^ (found >> np.uint64(32))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def find_word(text: Any, start: int, end: int, words: Any, offsets: Any, slots: Any) -> Any:
     """The number of the word text[start:end], or -1; and the slot where it is, or where it would go."""
     mask = len(slots) - 1
@@ -226,7 +226,7 @@ def find_word(text: Any, start: int, end: int, words: Any, offsets: Any, slots: 
     return NO_WORD, slot
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _parse_number(text: Any, at: Any) -> Any:
     """A decimal number and where it ends; where it starts, if there is none."""
     start = at
@@ -266,21 +266,21 @@ def _parse_number(text: Any, at: Any) -> Any:
     return sign * mantissa * 10.0**exponent, at
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _skip_blanks(text: Any, at: int) -> int:
     while text[at] == _SPACE or text[at] == _TAB or text[at] == _RETURN:
         at += 1
     return at
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _word_end(text: Any, at: int) -> int:
     while text[at] != _SPACE and text[at] != _TAB and text[at] != _RETURN and text[at] != _LINE_END:
         at += 1
     return at
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _parse_end(text: Any, at: Any) -> Any:
     """The back-off at the end of a line, or 0, and where the line ends; -1 where something else is there."""
     at = _skip_blanks(text, at)
@@ -293,7 +293,7 @@ def _parse_end(text: Any, at: Any) -> Any:
     return back_off, at if text[at] == _LINE_END else -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _last_line_end(text: Any) -> int:
     end = len(text) - 1
     while text[end] != _LINE_END:
@@ -301,7 +301,7 @@ def _last_line_end(text: Any) -> int:
     return end
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _parse_words(
     text: Any, at: int, row: int, words: Any, offsets: Any, slots: Any, log10: Any, back_off: Any
 ) -> tuple[int, int, int, int]:
@@ -339,7 +339,7 @@ def _parse_words(
     return row, at, lines, _FINE
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _parse_ngrams(
     text: Any, at: int, row: int, words: Any, offsets: Any, slots: Any, ngrams: Any, log10: Any, back_off: Any
 ) -> tuple[int, int, int, int]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from asrkit.loops import compiled
 
 NUMBER_BYTES = 14  # of a log10, its tab or line end included: -99999.123456
 DECIMALS = 6
@@ -45,7 +46,7 @@ def arpa_lines(
     return out[:used].tobytes()
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _text_bytes(ngrams: Any, offsets: Any) -> int:
     size = 0
     for row in range(ngrams.shape[0]):
@@ -54,7 +55,7 @@ def _text_bytes(ngrams: Any, offsets: Any) -> int:
     return size
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _write_lines(ngrams: Any, log10: Any, back_off: Any, has_back_off: bool, text: Any, offsets: Any, out: Any) -> int:
     at = 0
     for row in range(len(ngrams)):
@@ -75,7 +76,7 @@ def _write_lines(ngrams: Any, log10: Any, back_off: Any, has_back_off: bool, tex
     return at
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _write_number(value: float, out: Any, at: int) -> int:
     """With as many as DECIMALS decimals, without zeros behind."""
     scaled = np.int64(round(abs(value) * 10**DECIMALS))

@@ -10,6 +10,7 @@ Shapes: V words, S states, C slots of the hash table.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from asrkit.arpa import NO_WORD, Arpa, find_word
 from asrkit.errors import AsrkitError
+from asrkit.loops import compiled, lean
 
 EMPTY = 0  # the state of the empty context
 NO_UNKNOWN_LOG10 = -100.0  # of an unknown word in a model without <unk>, as KenLM has it
@@ -27,16 +29,17 @@ MAX_LOAD = 0.7  # of the hash table
 MARKS = UNKNOWN, BEGIN, END = ("<unk>", "<s>", "</s>")
 
 
-class Tables(NamedTuple):
-    """What Numba needs; log10 throughout. Only arrays, so that they can be mapped into memory and shared."""
+UNIGRAM = np.dtype([("log10", "f4"), ("after", "i4")])  # after: the state that it leads to
+STATE = np.dtype([("back_off", "f4"), ("shorter", "i4")])  # shorter: a state
+SLOT = np.dtype([("key", "u8"), ("log10", "f4"), ("after", "i4")])  # key: state and word, or FREE
 
-    unigrams: NDArray[np.float32]  # (V,)
-    after_unigram: NDArray[np.int32]  # (V,) state
-    back_off: NDArray[np.float32]  # (S,)
-    shorter: NDArray[np.int32]  # (S,) state
-    keys: NDArray[np.uint64]  # (C,) state and word, or FREE
-    log10: NDArray[np.float32]  # (C,)
-    after: NDArray[np.int32]  # (C,) state
+
+class Tables(NamedTuple):
+    """What Numba needs; log10 throughout. Arrays of records, so that a look costs one line of the processor's cache."""
+
+    unigrams: NDArray[np.void]  # (V,) UNIGRAM
+    states: NDArray[np.void]  # (S,) STATE
+    slots: NDArray[np.void]  # (C,) SLOT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,18 @@ class Automaton:
     @property
     def start(self) -> int:
         """The state at the start of a sentence."""
-        return int(self.tables.after_unigram[self.begin])
+        return int(self.tables.unigrams["after"][self.begin])
+
+    @cached_property
+    def unknown_most(self) -> float:
+        """No context gives an unknown word a greater log10 probability than this."""
+        unigrams, states, slots = self.tables
+        log10 = float(unigrams["log10"][self.unknown])
+        is_unknown = (slots["key"] & np.uint64(0xFFFFFFFF)) == self.unknown
+        is_unknown &= slots["key"] != FREE
+        log10 = float(max(log10, slots["log10"][is_unknown].max(initial=-np.inf)))
+        positive = max(0.0, float(states["back_off"].max()))
+        return min(0.0, log10 + positive * (self.order - 1))
 
     def number(self, word: str) -> int:
         """That of <unk> where the model does not know the word."""
@@ -68,7 +82,7 @@ class Automaton:
 
     def score(self, state: int, word: int) -> tuple[float, int]:
         """log10 P(word | state) and the state after it."""
-        log10, after = score_word(self.tables, state, word)
+        log10, after = score_word(self.tables, np.int32(state), np.int32(word))
         return float(log10), int(after)
 
     def scores(self, words: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -103,10 +117,14 @@ def build_automaton(arpa: Arpa, path: Path) -> Automaton:
     counts = tuple(len(order.log10) for order in arpa.orders)
     longer = arpa.orders[1:]
     capacity = 1 << max(4, int(sum(counts[1:]) / MAX_LOAD).bit_length())
-    keys = np.full(capacity, FREE, dtype=np.uint64)
-    nodes, log10 = np.full(capacity, EMPTY, dtype=np.int32), np.zeros(capacity, dtype=np.float32)
+    slots, nodes = np.zeros(capacity, dtype=SLOT), np.full(capacity, EMPTY, dtype=np.int32)
+    keys, log10, after = slots["key"], slots["log10"], slots["after"]  # views
+    keys[:] = FREE
     firsts = np.cumsum([1, len(unigrams), *counts[1:]])  # the node of the first n-gram of each length; 0 is EMPTY
-    back_off = np.concatenate([[np.float32(0)], left, *(order.back_off for order in longer[:-1])])
+    back_offs = np.concatenate([[np.float32(0)], left, *(order.back_off for order in longer[:-1])])
+    states = np.zeros(len(back_offs), dtype=STATE)
+    states["back_off"] = back_offs
+    back_off, shorter = states["back_off"], states["shorter"]
     has_longer = np.zeros(firsts[len(arpa.orders) - 1] if longer else len(back_off), dtype=np.bool_)
     unreachable = 0
     for order, first in zip(longer, firsts[1:], strict=False):
@@ -116,9 +134,8 @@ def build_automaton(arpa: Arpa, path: Path) -> Automaton:
             raise AsrkitError(f"{path} has the n-gram {found!r} twice; the file is damaged")
         unreachable += missing
     state_of = np.zeros(len(back_off), dtype=np.int32)
-    shorter = np.zeros(len(back_off), dtype=np.int32)
-    after = np.zeros(capacity, dtype=np.int32)
-    after_unigram = _resolve_unigrams(len(unigrams), back_off, has_longer, state_of)
+    words = np.zeros(len(unigrams), dtype=UNIGRAM)
+    words["log10"], words["after"] = unigrams, _resolve_unigrams(len(unigrams), back_off, has_longer, state_of)
     for n, (order, first) in enumerate(zip(longer, firsts[1:], strict=False), start=2):
         is_last = n == len(arpa.orders)
         _resolve(order.ngrams, int(first), is_last, keys, nodes, back_off, has_longer, state_of, shorter, after)
@@ -131,7 +148,7 @@ def build_automaton(arpa: Arpa, path: Path) -> Automaton:
         words=arpa.words.bytes,
         word_offsets=arpa.words.offsets,
         word_slots=arpa.word_slots,
-        tables=Tables(unigrams, after_unigram, back_off, shorter, keys, log10, after),
+        tables=Tables(words, states, slots),
     )
 
 
@@ -152,13 +169,23 @@ def _word(arpa: Arpa, number: int) -> str:
 # Numba -------------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
+def _key(state: Any, word: Any) -> Any:
+    return (np.uint64(state) << np.uint64(32)) | np.uint64(word)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _hash(key: Any) -> Any:
+    mixed = key * np.uint64(0x9E3779B97F4A7C15)  # Knuth's multiplicative hash, with 2^64 / golden ratio
+    return mixed ^ (mixed >> np.uint64(32))
+
+
+@compiled
 def _find(keys: Any, state: Any, word: Any) -> Any:
     """The slot of a state and a word, or the free one where they would go; and whether they are there."""
-    key = (np.uint64(state) << np.uint64(32)) | np.uint64(word)
+    key = _key(state, word)
     mask = np.uint64(len(keys) - 1)
-    mixed = key * np.uint64(0x9E3779B97F4A7C15)  # Knuth's multiplicative hash, with 2^64 / golden ratio
-    slot = (mixed ^ (mixed >> np.uint64(32))) & mask
+    slot = _hash(key) & mask
     while keys[slot] != key:
         if keys[slot] == FREE:
             return slot, False
@@ -166,20 +193,40 @@ def _find(keys: Any, state: Any, word: Any) -> Any:
     return slot, True
 
 
-@njit(cache=True, nogil=True)
+@lean
 def score_word(tables: Any, state: Any, word: Any) -> Any:
     """log10 P(word | state) and the state after it."""
+    unigrams, states, slots = tables
+    mask = np.uint64(len(slots) - 1)
     score = 0.0
     while state != EMPTY:
-        slot, is_there = _find(tables.keys, state, word)
-        if is_there:
-            return score + tables.log10[slot], tables.after[slot]
-        score += tables.back_off[state]
-        state = tables.shorter[state]
-    return score + tables.unigrams[word], tables.after_unigram[word]
+        key = _key(state, word)
+        place = _hash(key) & mask
+        found = slots[place].key
+        while found != key and found != FREE:
+            place = (place + np.uint64(1)) & mask
+            found = slots[place].key
+        if found == key:
+            return score + slots[place].log10, slots[place].after
+        score += states[state].back_off
+        state = states[state].shorter
+    return score + unigrams[word].log10, unigrams[word].after
 
 
-@njit(cache=True, nogil=True)
+@lean
+def recall(memo: Any, tables: Any, state: Any, word: Any) -> Any:
+    """The same, remembered: the memo (SLOT, a power of 2) is small enough for the processor's cache, the tables are
+    not."""
+    key = _key(state, word)
+    place = _hash(key) & np.uint64(len(memo) - 1)
+    known = memo[place]
+    if known.key != key:
+        known.log10, known.after = score_word(tables, state, word)
+        known.key = key
+    return known.log10, known.after
+
+
+@compiled
 def _score_all(tables: Any, state: int, words: Any) -> Any:
     scores = np.empty(len(words))
     for place in range(len(words)):
@@ -187,7 +234,7 @@ def _score_all(tables: Any, state: int, words: Any) -> Any:
     return scores
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _node(keys: Any, nodes: Any, ngrams: Any, row: int, first: int, end: int) -> Any:
     """The node of the words from column `first` to `end`; EMPTY where the model has no such n-gram."""
     if first == end:
@@ -201,7 +248,7 @@ def _node(keys: Any, nodes: Any, ngrams: Any, row: int, first: int, end: int) ->
     return node
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _insert(
     ngrams: Any, scores: Any, first: int, keys: Any, nodes: Any, log10: Any, has_longer: Any
 ) -> tuple[int, int]:
@@ -216,13 +263,13 @@ def _insert(
         slot, is_there = _find(keys, context, ngrams[row, n - 1])
         if is_there:
             return missing, row
-        keys[slot] = (np.uint64(context) << np.uint64(32)) | np.uint64(ngrams[row, n - 1])
+        keys[slot] = _key(context, ngrams[row, n - 1])
         nodes[slot], log10[slot] = first + row, scores[row]
         has_longer[context] = True
     return missing, -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _resolve_unigrams(count: int, back_off: Any, has_longer: Any, state_of: Any) -> Any:
     after = np.zeros(count, dtype=np.int32)
     for word in range(count):
@@ -232,7 +279,7 @@ def _resolve_unigrams(count: int, back_off: Any, has_longer: Any, state_of: Any)
     return after
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _resolve(
     ngrams: Any,
     first: int,

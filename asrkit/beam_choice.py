@@ -1,152 +1,224 @@
 """The candidates of a frame in; those that become beams out.
 
+Candidates that have the same future (n-gram states, partial word, last label) are one to the n-grams: the best of them
+is chosen first, and the others where there is room left, for a mass may still grow.
+
+They are not sorted: their masses fall into buckets, 8 for each factor of 2, which are emptied from the best one down;
+only the bucket that no longer fits as a whole is sorted. While they come in, the buckets also say which mass is too
+small already: where the better buckets hold enough to fill the beams, with a reserve for those that share a future.
+
 Shapes: B beams, K candidates.
 """
 
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from asrkit.beams import MIX, NONE, mix
+from asrkit.beams import BUCKETS, MIX, NONE, mix
+from asrkit.loops import lean
+
+_SHIFT = np.int64(49)  # of a float's 52 bits of mantissa 3 are left, and its exponent
+_HEADROOM = 80  # buckets: an n-gram may raise a mass by so many eighths of a factor of 2 above the best that stays
+_RESERVE = 4  # where futures are shared, one candidate more for so many beams
+# odd constants without pattern
+_SPREAD_PLACE, _SPREAD_STATE = np.uint64(0x9FB21C651E98DF25), np.uint64(0xD6E8FEB86659FD93)
+_SPREAD_LAST = np.uint64(0xA0761D6478BD642F)
 
 
-@njit(cache=True, nogil=True)
-def make_room(beams: Any, work: Any, least: float) -> Any:
-    """Forgets the worse half of the candidates, the beams themselves aside; gives how many are left."""
-    first, count = beams.used[0], len(work.mass)
-    half = (count - first) // 2
-    least = max(least, np.partition(work.mass[first:count], half)[half])
+@lean
+def open_buckets(pool: Any, count: int, best: float, width: int, competes: bool) -> None:
+    """Throws in the candidates there are so far, the best of which has mass `best`.
+
+    `play` holds the bits of the mass that bucket 0 begins below, the worst bucket still in play, how many candidates
+    those in play hold, how many are enough, and the best and the worst bucket that hold any.
+    """
+    play = pool.play
+    for bucket in range(BUCKETS + 1):
+        pool.filled[bucket] = 0
+    pool.masses[-1] = best
+    # positive floats are ordered as their bits are
+    play[0] = pool.bits[-1] + (_HEADROOM << _SHIFT)
+    play[1], play[2], play[3] = BUCKETS - 1, 0, width + (width // _RESERVE if competes else 0)
+    play[4], play[5] = BUCKETS - 1, 0
+    for candidate in range(count):
+        throw_in(pool, candidate)
+
+
+@lean
+def throw_in(pool: Any, candidate: int) -> Any:
+    """Throws a candidate into its bucket; says whether the worst bucket in play has changed by it."""
+    filled, play = pool.filled, pool.play
+    bucket = min(max((play[0] - pool.bits[candidate]) >> _SHIFT, 0), BUCKETS - 1)
+    pool.buckets[candidate] = bucket
+    filled[bucket + 1] += 1
+    play[4], play[5] = min(play[4], bucket), max(play[5], bucket)
+    if bucket > play[1]:
+        return False
+    play[2] += 1
+    before = play[1]
+    while play[2] - filled[play[1] + 1] >= play[3]:
+        play[2] -= filled[play[1] + 1]
+        play[1] -= 1
+    return play[1] != before
+
+
+@lean
+def least_in_play(pool: Any) -> Any:
+    """The mass below which a candidate is of no use any more."""
+    if pool.play[1] == BUCKETS - 1:
+        return 0.0
+    pool.bits[-1] = pool.play[0] - ((pool.play[1] + 1) << _SHIFT)
+    return pool.masses[-1]
+
+
+@lean
+def make_room(pool: Any, first: int, count: int) -> Any:
+    """Forgets the candidates from `first` on that are in no bucket in play; gives how many are left of all."""
+    masses, buckets, candidates = pool.masses, pool.buckets, pool.candidates
+    worst = pool.play[1]
     kept = first
     for candidate in range(first, count):
-        if work.mass[candidate] > least:
-            work.mass[kept], work.step[kept] = work.mass[candidate], work.step[candidate]
-            work.source[kept], work.label[kept] = work.source[candidate], work.label[candidate]
-            work.place[kept], work.state[kept] = work.place[candidate], work.state[candidate]
-            work.token_state[kept] = work.token_state[candidate]
+        if buckets[candidate] <= worst:
+            masses[kept], buckets[kept] = masses[candidate], buckets[candidate]
+            candidates[kept] = candidates[candidate]
             kept += 1
     return kept
 
 
-@njit(cache=True, nogil=True)
-def choose(model: Any, beams: Any, work: Any, candidates: int, least: float) -> int:
-    """The best candidates, as many as there is room for beams, into work.chosen; gives their number.
-
-    Candidates that have the same future (n-gram states, partial word, last label) are one to the n-grams. The best of
-    them are chosen first, the others where there is room left: a mass may still grow.
-    """
-    width = len(beams.node)
-    mass, beaten = work.mass, work.beaten
-    fit = 0
-    for candidate in range(candidates):
-        beaten[candidate] = mass[candidate] < least or mass[candidate] == 0.0
-        fit += not beaten[candidate]
-    if fit > width and (model.has_words or model.has_tokens):
-        fit -= _compete(model, beams, work, candidates, fit)
-    if fit >= width:
-        return _pick(work, candidates, width, 0)
-    chosen = _pick(work, candidates, fit, 0)
-    if chosen == candidates:
-        return chosen
-    for candidate in range(candidates):  # those that were beaten by their like alone
-        beaten[candidate] = not (beaten[candidate] and mass[candidate] >= least and mass[candidate] > 0.0)
-    return _pick(work, candidates, width - chosen, chosen)
-
-
-@njit(cache=True, nogil=True)
-def _pick(work: Any, candidates: int, wanted: int, chosen: int) -> int:
-    """The `wanted` best candidates that are not beaten, behind those chosen before; of equals the first."""
-    mass, beaten, in_play, picked = work.mass, work.beaten, work.sorted, work.chosen
-    playing = 0
-    for candidate in range(candidates):
-        if not beaten[candidate]:
-            in_play[playing] = mass[candidate]
-            playing += 1
-    if not wanted or not playing:
-        return chosen
-    least, better = 0.0, playing
-    if wanted < playing:
-        least = _nth_best(in_play, playing, wanted)
-        better = 0
-        for candidate in range(candidates):
-            better += not beaten[candidate] and mass[candidate] > least
-    equals = wanted - better
-    for candidate in range(candidates):
-        if beaten[candidate] or mass[candidate] < least:
-            continue
-        if mass[candidate] == least:
-            if equals <= 0:
+@lean
+def choose(pool: Any, choice: Any, count: int, width: int, least: float, competes: bool, frame: int) -> tuple[int, int]:
+    """Writes the candidates that become beams into `chosen`, and those with another's future into `beaten`; gives the
+    number of both. `frame` marks the entries of the hash table that were made in this one."""
+    masses, filled, order = pool.masses, pool.filled, choice.order
+    beaten, beaten_by, chosen = choice.beaten, choice.beaten_by, choice.chosen
+    competes = competes and pool.play[2] > width
+    top, worst = _sort_by_bucket(pool, order, count)
+    mask = 16
+    while mask < 2 * pool.play[2]:
+        mask *= 2
+    kept = lost = at = 0
+    for bucket in range(top, worst + 1):
+        whole = kept
+        while at < filled[bucket + 1]:
+            candidate = order[at]
+            at += 1
+            if masses[candidate] < least or masses[candidate] == 0.0:
                 continue
-            equals -= 1
-        picked[chosen] = candidate
-        chosen += 1
-    return chosen
-
-
-@njit(cache=True, nogil=True)
-def _nth_best(values: Any, count: int, wanted: int) -> Any:
-    """The `wanted`-th largest of values[:count], which it rearranges (Hoare's quickselect)."""
-    low, high, place = 0, count - 1, wanted - 1
-    while low < high:
-        pivot = values[(low + high) // 2]
-        left, right = low, high
-        while left <= right:
-            while values[left] > pivot:
-                left += 1
-            while values[right] < pivot:
-                right -= 1
-            if left <= right:
-                values[left], values[right] = values[right], values[left]
-                left += 1
-                right -= 1
-        if place <= right:
-            high = right
-        elif place >= left:
-            low = left
-        else:
+            rival = _meet(pool.candidates, choice, candidate, kept, mask - 1, frame) if competes else NONE
+            if rival == NONE:
+                order[kept], beaten_by[candidate] = candidate, NONE  # `kept` is never ahead of `at`
+                kept += 1
+                continue
+            # a rival from a better bucket stays; one from the same may have to go, and leaves its place
+            winner = order[rival]
+            if masses[candidate] > masses[winner]:
+                order[rival], beaten_by[candidate] = candidate, NONE
+                candidate, winner = winner, candidate
+            beaten[lost], beaten_by[candidate] = candidate, winner
+            lost += 1
+        if kept >= width:
+            if kept > width:
+                _best_first(masses, order, whole, kept)
             break
-    return values[place]
+    taken = min(kept, width)
+    for place in range(taken):
+        chosen[place] = order[place]
+    if kept == taken < width and lost:  # room for some that were beaten by their like alone
+        _best_first(masses, beaten, 0, lost)
+        more = min(width - taken, lost)
+        for place in range(lost):
+            if place < more:
+                chosen[taken + place] = beaten[place]
+            else:
+                beaten[place - more] = beaten[place]
+        taken += more
+        lost -= more
+    return taken, lost
 
 
-@njit(cache=True, nogil=True)
-def _compete(model: Any, beams: Any, work: Any, candidates: int, fit: int) -> int:
-    """Marks as beaten whoever is not the best among its like; gives how many those are."""
-    mass, source, label, place = work.mass, work.source, work.label, work.place
-    state, token_state, beaten, winners = work.state, work.token_state, work.beaten, work.winners
-    label_of, grammar, follows = beams.label, beams.grammar, model.follows
-    size = 16
-    while size < 2 * fit:
-        size *= 2
-    mask = size - 1
-    winners[:size] = NONE
-    lost = 0
-    for candidate in range(candidates):
-        if beaten[candidate]:
-            continue
-        last = label[candidate] if label[candidate] else label_of[source[candidate]]
-        mixed = mix(np.uint64(place[candidate] + 1) ^ (np.uint64(last) << np.uint64(40)), state[candidate])
-        slot = np.int64((mixed ^ np.uint64(token_state[candidate]) * MIX) & np.uint64(mask))
-        while True:
-            winner = winners[slot]
-            if winner == NONE:
-                winners[slot] = candidate
-                break
-            if (
-                place[winner] == place[candidate]
-                and state[winner] == state[candidate]
-                and token_state[winner] == token_state[candidate]
-                and last == (label[winner] if label[winner] else label_of[source[winner]])
-            ):
-                one, other = grammar[source[winner]], grammar[source[candidate]]
-                one = follows[one, label[winner]] if label[winner] else one
-                other = follows[other, label[candidate]] if label[candidate] else other
-                if one == other:
-                    lost += 1
-                    if mass[candidate] > mass[winner]:
-                        winners[slot] = candidate
-                        beaten[winner] = True
-                    else:
-                        beaten[candidate] = True
+@lean
+def _sort_by_bucket(pool: Any, order: Any, count: int) -> tuple[int, int]:
+    """Those in play; gives their best and their worst bucket. `filled` becomes where each bucket begins in `order`, and
+    ends one place up; within one the first come first."""
+    buckets, filled = pool.buckets, pool.filled
+    top, worst = pool.play[4], min(pool.play[1], pool.play[5])
+    for bucket in range(top, worst + 1):
+        filled[bucket + 1] += filled[bucket]
+    for candidate in range(count):
+        bucket = buckets[candidate]
+        if bucket <= worst:
+            order[filled[bucket]] = candidate
+            filled[bucket] += 1
+    for bucket in range(worst + 1, top, -1):
+        filled[bucket] = filled[bucket - 1]
+    filled[top] = 0
+    return top, worst
+
+
+@lean
+def _meet(candidates: Any, choice: Any, candidate: int, place: int, mask: int, frame: int) -> Any:
+    """The place in `order` of the one that has the same future, or NONE: then the candidate's is `place`."""
+    order, table = choice.order, choice.table
+    one = candidates[candidate]
+    mixed = (np.uint64(one.place) * _SPREAD_PLACE) ^ (np.uint64(one.state) * _SPREAD_STATE)
+    mixed ^= (np.uint64(one.last) + (np.uint64(one.token_state) << np.uint64(32))) * _SPREAD_LAST
+    mixed += np.uint64(one.phrase) * MIX
+    slot = np.int64((mixed ^ (mixed >> np.uint64(32))) & np.uint64(mask))
+    while table[slot, 0] == frame:
+        other = candidates[order[table[slot, 1]]]
+        if (
+            one.place == other.place
+            and one.state == other.state
+            and one.last == other.last
+            and one.token_state == other.token_state
+            and one.phrase == other.phrase
+            and one.grammar == other.grammar
+        ):
+            return table[slot, 1]
+        slot = (slot + 1) & mask
+    table[slot, 0], table[slot, 1] = frame, place
+    return NONE
+
+
+@lean
+def _best_first(masses: Any, listed: Any, begin: int, end: int) -> None:
+    """Sorts listed[begin:end] by mass, in place (Shell 1959); of equals the first candidate comes first."""
+    gap = 1
+    while gap < (end - begin) // 3:
+        gap = 3 * gap + 1  # Knuth's
+    while gap:
+        for place in range(begin + gap, end):
+            moved = listed[place]
+            while place >= begin + gap:
+                other = listed[place - gap]
+                if masses[other] > masses[moved] or (masses[other] == masses[moved] and other < moved):
                     break
-            slot = (slot + 1) & mask
-    return lost
+                listed[place] = other
+                place -= gap
+            listed[place] = moved
+        gap //= 3
+
+
+@lean
+def note_detours(pool: Any, choice: Any, before: Any, lost: int, frame: int, beams: Any) -> None:
+    """For each beaten candidate whose better is a beam now: that the way to this beam's node might have gone by that
+    candidate's instead, and at what price."""
+    used, tree = beams.used, beams.tree
+    for number in range(min(lost, len(before))):
+        candidate = choice.beaten[number]
+        winner = choice.beaten_by[candidate]
+        while choice.beaten_by[winner] != NONE:
+            winner = choice.beaten_by[winner]
+        if choice.node[winner, 0] != frame:
+            continue
+        one = pool.candidates[candidate]
+        node, prefix = before[one.source].node, before[one.source].prefix
+        if one.label:
+            prefix = mix(prefix, one.label)
+            tree[used[2]].parent, tree[used[2]].label = node, one.label
+            node = used[2]
+            used[2] += 1
+        detour = beams.detours[used[3]]
+        detour.prefix, detour.node, detour.instead = prefix, choice.node[winner, 1], node
+        detour.logp = np.log(pool.masses[candidate] / pool.masses[winner])
+        used[3] += 1

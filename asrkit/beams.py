@@ -1,4 +1,4 @@
-"""The beams of a search, and room for what one frame needs, as arrays for Numba.
+"""The beams of a search, and room for what one frame needs, as arrays of records for Numba.
 
 Shapes: V labels, B beams, K candidates.
 """
@@ -9,82 +9,150 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from asrkit.automaton import FREE, SLOT
+from asrkit.loops import lean
+
 NONE = -1
+MEMO = 2048  # a power of 2
+BUCKETS = 256  # of masses, 8 for each factor of 2, see beam_choice.py
 # odd constants without pattern, of splitmix64 and xxHash
 _SPREAD_PREFIX, _SPREAD_LABEL = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 MIX = np.uint64(0xBF58476D1CE4E5B9)
 
+BEAM = np.dtype(
+    [
+        ("prefix", "u8"),  # hash of its labels
+        ("parent", "u8"),  # hash of all labels but the last
+        ("blank", "f8"),  # mass that ends in a blank
+        ("spoken", "f8"),  # mass that ends in the last label
+        ("next_blank", "f8"),  # the same after the next frame
+        ("next_spoken", "f8"),
+        ("step", "f8"),  # what the n-grams said to the last label
+        ("word_step", "f8"),  # what the end of the word would bring; negative: not known yet
+        ("word_state", "i4"),  # the state behind it
+        ("node", "i4"),  # of the tree of prefixes
+        ("label", "i4"),  # the last one; 0 of the empty prefix
+        ("grammar", "i4"),  # state
+        ("place", "i4"),  # in the lexicon
+        ("state", "i4"),  # of the n-gram of words
+        ("token_state", "i4"),
+        ("phrase", "i4"),  # state of the hotwords
+    ]
+)
+CANDIDATE = np.dtype(
+    [
+        ("step", "f8"),  # what the n-grams say to the new label
+        ("source", "i4"),  # beam
+        ("label", "i4"),  # that continues it, 0 for the beam as it is
+        # the future: what decides how the text may go on, and at what price
+        ("last", "i4"),  # label
+        ("grammar", "i4"),
+        ("place", "i4"),
+        ("state", "i4"),
+        ("token_state", "i4"),
+        ("phrase", "i4"),
+    ]
+)
+TRIED = np.dtype(
+    [
+        ("y", "f8"),  # probability
+        ("label", "i4"),
+        ("first", "i4"),  # as in lexicon.LABEL
+        ("own", "i4"),
+        ("end", "i4"),
+        ("ends_word", "i4"),
+    ]
+)
+TREE = np.dtype([("parent", "i4"), ("label", "i4")])
+DETOUR = np.dtype(
+    [("prefix", "u8"), ("logp", "f8"), ("node", "i4"), ("instead", "i4")]
+)  # beam_choice.note_detours makes them
+
 
 class Beams(NamedTuple):
-    """The beams after a frame, best first; and the tree of all prefixes that were ever kept. Room for B, or nodes."""
+    """Where the search stands: two sets of beams, which frames fill in turn, and the tree of all prefixes ever kept."""
 
-    used: NDArray[np.int64]  # (2,) beams, nodes of the tree
-    log_scale: NDArray[np.float64]  # (1,)
-    node: NDArray[np.int32]  # (B,)
-    prefix: NDArray[np.uint64]  # (B,) hash of its labels
-    parent: NDArray[np.uint64]  # (B,) hash of all labels but the last
-    label: NDArray[np.int32]  # (B,) the last one; 0 of the empty prefix
-    blank: NDArray[np.float64]  # (B,) mass that ends in a blank
-    spoken: NDArray[np.float64]  # (B,) mass that ends in the last label
-    step: NDArray[np.float64]  # (B,) what the n-grams said to the last label
-    score: NDArray[np.float64]  # (B,) ln of all that the n-grams said, look-ahead included
-    grammar: NDArray[np.int32]  # (B,) state
-    place: NDArray[np.int32]  # (B,) in the trie, or OUTSIDE
-    state: NDArray[np.int32]  # (B,) of the n-gram of words
-    token_state: NDArray[np.int32]  # (B,)
-    word_step: NDArray[np.float64]  # (B,) what the end of the word would bring; negative: not known yet
-    word_state: NDArray[np.int32]  # (B,) the state behind it
-    tree_parent: NDArray[np.int32]  # (nodes,)
-    tree_label: NDArray[np.int32]  # (nodes,)
+    used: NDArray[np.int64]  # (4,) which set, beams in it, nodes of the tree, detours
+    log_scale: NDArray[np.float64]  # (1,) ln of what the masses were divided by
+    sets: NDArray[np.void]  # (2, B) BEAM
+    tree: NDArray[np.void]  # (nodes,) TREE
+    detours: NDArray[np.void]  # DETOUR; none where only the best hypothesis is asked for
+
+
+class Labels(NamedTuple):
+    """Those that are tried in a frame."""
+
+    y: NDArray[np.float64]  # (V,) probability of the labels that are tried, 0 of the others
+    tried: NDArray[np.void]  # (V,) TRIED, these labels
+    number: NDArray[np.int32]  # (V,) which of these a label is
+
+
+class Pool(NamedTuple):
+    """The candidates of a frame: first the beams as they are, then what continues them. See beam_choice.py."""
+
+    masses: NDArray[np.float64]  # (K,)
+    bits: NDArray[np.int64]  # (K,) the same masses, as the processor writes them
+    candidates: NDArray[np.void]  # (K,) CANDIDATE
+    buckets: NDArray[np.int32]  # (K,) each candidate's bucket
+    filled: NDArray[np.int32]  # (BUCKETS + 1,) how many candidates each has, one place up
+    play: NDArray[np.int64]  # (6,)
+
+
+class Choice(NamedTuple):
+    """Those candidates that become beams."""
+
+    order: NDArray[np.int32]  # (K,) candidates by bucket
+    table: NDArray[np.int64]  # (.., 2) hash table: a future -> the frame's number, and who in `order` has it
+    chosen: NDArray[np.int32]  # (B,) candidates
+    beaten: NDArray[np.int32]  # (K,) candidates that have another's future ...
+    beaten_by: NDArray[np.int32]  # (K,) ... and, for each of these, whose
+    node: NDArray[np.int64]  # (K, 2) for each candidate: the frame in which it was last chosen, and its node then
 
 
 class Work(NamedTuple):
-    """Room for what one frame needs; nothing in it outlives the frame."""
+    """Room for what one frame needs. Only the memo and the frame's number outlive it."""
 
-    y: NDArray[np.float64]  # (V,) probability of the labels that are tried, 0 of the others
-    tried: NDArray[np.int32]  # (V,) these labels
-    taken: NDArray[np.int32]  # (V,) the beam whose continuation by this label is a beam itself
+    labels: Labels
     active: NDArray[np.int32]  # hash table: prefix -> beam
-    first_child: NDArray[np.int32]  # (B,) of the beams that continue this one by a label ...
-    next_child: NDArray[np.int32]  # (B,) ... and the next of them
-    blank: NDArray[np.float64]  # (B,) masses of the beam in the next frame
-    spoken: NDArray[np.float64]  # (B,)
-    mass: NDArray[np.float64]  # (K,) candidates: first the beams as they are, then what continues them
-    source: NDArray[np.int32]  # (K,) beam
-    label: NDArray[np.int32]  # (K,) that continues it, 0 for the beam as it is
-    place: NDArray[np.int32]  # (K,)
-    state: NDArray[np.int32]  # (K,)
-    token_state: NDArray[np.int32]  # (K,)
-    step: NDArray[np.float64]  # (K,)
-    beaten: NDArray[np.bool_]  # (K,) by the threshold, or by another with the same future
-    sorted: NDArray[np.float64]  # (K,)
-    winners: NDArray[np.int32]  # hash table: a future -> the best candidate that has it
-    chosen: NDArray[np.int32]  # (B,) candidates
+    above: NDArray[np.int32]  # (B,) the beam without the last label, or NONE
+    held: NDArray[np.uint64]  # (B,) a bit for each tried label by which another beam continues this one
+    pool: Pool
+    choice: Choice
+    frame: NDArray[np.int64]  # (1,)
+    memo: NDArray[np.void]  # automaton.SLOT: what the n-gram of words was asked in this utterance
 
 
 def new_work(beam: int, labels: int) -> Work:
     """For beams of that width."""
-    room = 32 * beam + labels  # candidates of a frame; more than enough, and the worse half goes when it is not
+    room = 32 * beam + labels  # candidates of a frame; more than enough, and the worst go when it is not
+
+    def whole(size: int) -> NDArray[np.int32]:
+        return np.zeros(size, dtype=np.int32)
+
+    masses = np.zeros(room)
     return Work(
-        y=np.zeros(labels),
-        tried=np.zeros(labels, dtype=np.int32),
-        taken=np.full(labels, NONE, dtype=np.int32),
-        active=np.full(_power_of_2(4 * beam), NONE, dtype=np.int32),
-        first_child=np.zeros(beam, dtype=np.int32),
-        next_child=np.zeros(beam, dtype=np.int32),
-        blank=np.zeros(beam),
-        spoken=np.zeros(beam),
-        mass=np.zeros(room),
-        source=np.zeros(room, dtype=np.int32),
-        label=np.zeros(room, dtype=np.int32),
-        place=np.zeros(room, dtype=np.int32),
-        state=np.zeros(room, dtype=np.int32),
-        token_state=np.zeros(room, dtype=np.int32),
-        step=np.zeros(room),
-        beaten=np.zeros(room, dtype=np.bool_),
-        sorted=np.zeros(room),
-        winners=np.full(_power_of_2(2 * room), NONE, dtype=np.int32),
-        chosen=np.zeros(beam, dtype=np.int32),
+        labels=Labels(y=np.zeros(labels), tried=np.zeros(labels, dtype=TRIED), number=whole(labels)),
+        active=whole(_power_of_2(4 * beam)),
+        above=whole(beam),
+        held=np.zeros(beam, dtype=np.uint64),
+        pool=Pool(
+            masses=masses,
+            bits=masses.view(np.int64),
+            candidates=np.zeros(room, dtype=CANDIDATE),
+            buckets=whole(room),
+            filled=whole(BUCKETS + 1),
+            play=np.zeros(6, dtype=np.int64),
+        ),
+        choice=Choice(
+            order=whole(room),
+            table=np.zeros((_power_of_2(2 * room), 2), dtype=np.int64),
+            chosen=whole(beam),
+            beaten=whole(room),
+            beaten_by=whole(room),
+            node=np.zeros((room, 2), dtype=np.int64),
+        ),
+        frame=np.zeros(1, dtype=np.int64),
+        memo=np.zeros(MEMO, dtype=SLOT),
     )
 
 
@@ -92,41 +160,48 @@ def _power_of_2(least: int) -> int:
     return 1 << (least - 1).bit_length()
 
 
-def new_pair(beam: int, frames: int, state: int, token_state: int) -> tuple[Beams, Beams]:
-    """The empty prefix, and room for as many beams; both with one tree, which has room for so many frames."""
-    used, log_scale = np.array([1, 1], dtype=np.int64), np.zeros(1)
-    tree_parent, tree_label = (np.zeros(1 + frames * beam, dtype=np.int32) for _ in range(2))
-    tree_parent[0] = NONE
+def new_beams(beam: int) -> Beams:
+    """Room for so many beams; `begin` puts the empty prefix there, `with_room` makes room for frames."""
+    return Beams(
+        used=np.zeros(4, dtype=np.int64),
+        log_scale=np.zeros(1),
+        sets=np.zeros((2, beam), dtype=BEAM),
+        tree=np.zeros(1, dtype=TREE),
+        detours=np.zeros(0, dtype=DETOUR),
+    )
 
-    def whole() -> NDArray[np.int32]:
-        return np.zeros(beam, dtype=np.int32)
 
-    def room() -> Beams:
-        return Beams(
-            used=used,
-            log_scale=log_scale,
-            node=whole(),
-            prefix=np.zeros(beam, dtype=np.uint64),
-            parent=np.zeros(beam, dtype=np.uint64),
-            label=whole(),
-            blank=np.zeros(beam),
-            spoken=np.zeros(beam),
-            step=np.zeros(beam),
-            score=np.zeros(beam),
-            grammar=whole(),
-            place=whole(),
-            state=whole(),
-            token_state=whole(),
-            word_step=np.full(beam, -1.0),
-            word_state=whole(),
-            tree_parent=tree_parent,
-            tree_label=tree_label,
-        )
+def with_room(beams: Beams, frames: int, detours: bool) -> Beams:
+    """The same, with room for so many more frames; `detours` of as many as there are beams in each."""
+    beam = beams.sets.shape[1]
+    # a beaten candidate may need a node, too
+    nodes = int(beams.used[2]) + frames * beam * (2 if detours else 1)
+    if nodes > len(beams.tree):
+        beams = beams._replace(tree=_longer(beams.tree, nodes))
+    if detours and (needed := int(beams.used[3]) + frames * beam) > len(beams.detours):
+        beams = beams._replace(detours=_longer(beams.detours, needed))
+    return beams
 
-    beams = room()
-    beams.blank[0], beams.prefix[0] = 1.0, 1
-    beams.state[0], beams.token_state[0] = state, token_state
-    return beams, room()
+
+def _longer(array: NDArray[np.void], size: int) -> NDArray[np.void]:
+    longer = np.empty(max(size, 2 * len(array)), dtype=array.dtype)
+    longer[: len(array)] = array
+    return longer
+
+
+@lean
+def begin(beams: Any, work: Any, state: int, token_state: int, phrase: int) -> None:
+    """The empty prefix alone, before the first frame."""
+    beams.used[0], beams.used[1], beams.used[2], beams.used[3] = 0, 1, 1, 0
+    beams.log_scale[0] = 0.0
+    beams.tree[0].parent, beams.tree[0].label = NONE, 0
+    empty = beams.sets[0, 0]
+    empty.prefix, empty.parent, empty.node, empty.label = 1, 0, 0, 0
+    empty.blank, empty.spoken, empty.step = 1.0, 0.0, 1.0
+    empty.word_step, empty.word_state = -1.0, 0
+    empty.grammar, empty.place, empty.state, empty.token_state, empty.phrase = 0, 0, state, token_state, phrase
+    for slot in range(len(work.memo)):
+        work.memo[slot].key = FREE
 
 
 @njit(cache=True, nogil=True, inline="always")

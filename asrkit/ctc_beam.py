@@ -6,286 +6,326 @@ a blank is kept apart from that of those that end in its last label, and paths t
 Masses are linear: probability times what the n-grams say, relative to the best beam of the frame; `log_scale` is what
 was divided out. So no candidate costs a logarithm.
 
-Shapes: T frames, V labels, B beams, K candidates.
+Shapes: T frames, V labels, B beams.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
-from asrkit.automaton import Tables, score_word
-from asrkit.beam_choice import choose, make_room
-from asrkit.beams import NONE, mix
+from asrkit.automaton import score_word
+from asrkit.beam_choice import choose, least_in_play, make_room, note_detours, open_buckets, throw_in
+from asrkit.beams import NONE, begin, mix
 from asrkit.grammar import FORBIDDEN
-from asrkit.lexicon import NO_WORD, ROOT, Lexicon, child
+from asrkit.hotwords import hear
+from asrkit.lexicon import NO_WORD, ROOT, child
+from asrkit.loops import compiled, lean
+from asrkit.search_model import end_score, text_score, word_score
 
-OUTSIDE = -1  # of the trie: a partial word that begins no known word
-LN_10 = float(np.log(10))
-
-
-class Model(NamedTuple):
-    """What does not change from frame to frame. Natural logarithms, weights included."""
-
-    follows: NDArray[np.int32]  # (S, V) the tokenizer's grammar: one state where there is none
-    has_words: bool  # an n-gram of words
-    words: Tables
-    lexicon: Lexicon
-    alpha: float
-    beta: float  # for each word
-    unknown: int  # the word <unk>
-    unknown_score: float  # for each unknown word, besides the n-gram's
-    closed: bool  # only the n-gram's words
-    ahead: NDArray[np.float64]  # (N,) of the trie: exp(alpha * ln P) of the likeliest word that goes on so
-    ahead_outside: float  # of a partial word that begins no known word
-    has_tokens: bool  # an n-gram of labels
-    tokens: Tables
-    token_alpha: float
-    token_beta: float  # for each label
-    token_of: NDArray[np.int32]  # (V,) label -> word of that n-gram
+TOLERANCE = 0.05  # of the sum of a frame's probabilities, which may have been kept in 16 bits
+_NOTHING = -12.0  # log-probs below it are no matter for the sum: a thousand of them are less than .01
+CHUNK = 64  # labels tried at a time: as many as there are bits in Work.held
 
 
-@njit(cache=True, nogil=True)
-def _end_word(model: Any, beams: Any, beam: int) -> None:
-    """Finds out, once for each prefix, what the end of its partial word brings: exp of the n-gram's score and the
-    word's bonus, with the look-ahead taken back."""
-    place = beams.place[beam]
-    word = model.lexicon.word[place] if place != OUTSIDE else NO_WORD
-    ahead = model.ahead[place] if place != OUTSIDE else model.ahead_outside
-    if word == NO_WORD and model.closed:
-        beams.word_step[beam] = 0.0
-        return
-    extra = model.beta
-    if word == NO_WORD:
-        word = model.unknown
-        extra += model.unknown_score
-    log10, state = score_word(model.words, beams.state[beam], word)
-    beams.word_step[beam] = np.exp(model.alpha * LN_10 * log10 + extra) / ahead
-    beams.word_state[beam] = state
+@compiled
+def search(
+    model: Any, start: Any, end: Any, beams: Any, work: Any, log_probs: Any
+) -> tuple[int, float, tuple[Any, float, float]]:
+    """A whole utterance, log_probs (T, V): what `check` says to it and, where that is well, the best text."""
+    begin(beams, work, start.state, start.token_state, start.phrase)
+    frame, total = check(log_probs)
+    if frame < 0:
+        advance(model, beams, work, log_probs)
+    return frame, total, best_text(model, start, end, beams, work)
 
 
-@njit(cache=True, nogil=True)
-def advance(
-    model: Any, beams: Any, other: Any, work: Any, log_probs: Any, token_min_logp: float, beam_prune_logp: float
-) -> bool:
-    """Takes the beams on by log_probs (T, V). They go to and fro between `beams` and `other` (`new_pair`): says whether
-    they end in `other`. The tree has room for them."""
-    swapped = False
-    prune = np.exp(beam_prune_logp)
-    for row in log_probs:
-        tried = _try_labels(row, token_min_logp, work)
-        if not tried:  # nothing but a blank: the masses of all beams change alike
-            for beam in range(beams.used[0]):
-                beams.blank[beam] += beams.spoken[beam]
-                beams.spoken[beam] = 0.0
-            beams.log_scale[0] += row[0]
+@lean
+def check(log_probs: Any) -> tuple[int, float]:
+    """Of log_probs (T, V) the first frame whose probabilities do not add up to 1, and their sum; -1 where all do."""
+    for frame in range(len(log_probs)):
+        total = 0.0
+        for label in range(log_probs.shape[1]):
+            if not log_probs[frame, label] < _NOTHING:  # exp would cost more than the rest
+                total += np.exp(log_probs[frame, label])
+        if not abs(total - 1.0) <= TOLERANCE:
+            return frame, total
+    return -1, 1.0
+
+
+@compiled
+def advance(model: Any, beams: Any, work: Any, log_probs: Any) -> None:
+    """Takes the beams on by log_probs (T, V). There is room for them (`beams.with_room`)."""
+    rules, labels, pool, choice = model.rules, work.labels, work.pool, work.choice
+    used, log_scale, sets, stamp = beams.used, beams.log_scale, beams.sets, work.frame
+    active, above, held = work.active, work.above, work.held
+    width = sets.shape[1]
+    competes = rules.has_words or rules.has_tokens or rules.has_phrases
+    for frame in range(len(log_probs)):
+        row = log_probs[frame]
+        before, after, count = sets[used[0]], sets[1 - used[0]], used[1]
+        trying = _try_labels(row, rules.least_logp, model.spelling.labels, labels)
+        if not trying:  # nothing but a blank: the masses of all beams change alike
+            for beam in range(count):
+                before[beam].blank += before[beam].spoken
+                before[beam].spoken = 0.0
+            log_scale[0] += row[0]
             continue
-        best = _stay(beams, work, np.exp(row[0]))
-        best, candidates = _continue(model, beams, work, tried, best, prune)
-        chosen = choose(model, beams, work, candidates, best * prune)
-        _become(model, beams, other, work, chosen, best)
-        beams, other, swapped = other, beams, not swapped
-    return swapped
+        best = _stay(before, count, np.exp(row[0]), labels.y, active, above, pool)
+        open_buckets(pool, count, best, width, competes)
+        found = count
+        for first in range(0, trying, CHUNK):
+            _mark_held(before, count, above, labels, first, held)
+            best, found = _continue(
+                model,
+                before,
+                count,
+                held,
+                labels.tried,
+                first,
+                min(trying - first, CHUNK),
+                pool,
+                found,
+                best,
+                work.memo,
+            )
+        stamp[0] += 1
+        kept, lost = choose(pool, choice, found, width, best * rules.prune, competes, stamp[0])
+        used[2] = _become(before, after, pool, choice, kept, best, beams.tree, used[2], stamp[0])
+        if rules.detours and lost:
+            note_detours(pool, choice, before, lost, stamp[0], beams)
+        used[0], used[1] = 1 - used[0], kept
+        log_scale[0] += np.log(best)
 
 
-@njit(cache=True, nogil=True)
-def _try_labels(row: Any, token_min_logp: float, work: Any) -> int:
-    """The labels that are likely enough, the best of the frame always among them; gives their number."""
-    limit = min(token_min_logp, row.max())
-    tried = 0
+@lean
+def _try_labels(row: Any, least_logp: float, spelled: Any, labels: Any) -> int:
+    """The labels that are likely enough, the best of the frame always among them: those that end a word first, then the
+    likeliest. Gives their number."""
+    y, tried, number = labels
+    top = row[0]
     for label in range(1, len(row)):
-        work.y[label] = 0.0
+        top = max(top, row[label])
+    limit = min(least_logp, top)
+    trying = 0
+    for label in range(1, len(row)):
+        y[label] = 0.0
         if row[label] >= limit:
-            work.y[label] = np.exp(row[label])
-            work.tried[tried] = label
-            tried += 1
-    return tried
+            y[label] = np.exp(row[label])
+            place, parts = trying, spelled[label]
+            while place and (
+                parts.ends_word > tried[place - 1].ends_word
+                or (parts.ends_word == tried[place - 1].ends_word and y[label] > tried[place - 1].y)
+            ):
+                tried[place] = tried[place - 1]
+                place -= 1
+            one = tried[place]
+            one.y, one.label, one.ends_word = y[label], label, parts.ends_word
+            one.first, one.own, one.end = parts.first, parts.own, parts.end
+            trying += 1
+    for place in range(trying):
+        number[tried[place].label] = place
+    return trying
 
 
-@njit(cache=True, nogil=True)
-def _stay(beams: Any, work: Any, of_blank: float) -> float:
+@lean
+def _stay(beams: Any, count: int, of_blank: float, y: Any, active: Any, above: Any, pool: Any) -> float:
     """The beams with one more blank, or with their last label going on or coming from the prefix before; gives the
     best mass."""
-    label_of, prefixes, parents = beams.label, beams.prefix, beams.parent
-    blank, spoken, step = beams.blank, beams.spoken, beams.step
-    place, state, token_state = beams.place, beams.state, beams.token_state
-    active, first_child, next_child, y = work.active, work.first_child, work.next_child, work.y
-    new_blank, new_spoken, mass, source, label_into = work.blank, work.spoken, work.mass, work.source, work.label
-    place_into, state_into, token_state_into = work.place, work.state, work.token_state
-    count = beams.used[0]
-    mask = len(active) - 1
-    active[:] = NONE
+    mask = np.uint64(len(active) - 1)
+    for slot in range(len(active)):
+        active[slot] = NONE
     for beam in range(count):
-        slot = np.int64(prefixes[beam] & np.uint64(mask))
-        while active[slot] != NONE:
-            slot = (slot + 1) & mask
-        active[slot] = beam
-        first_child[beam] = NONE
+        place = beams[beam].prefix & mask
+        while active[place] != NONE:
+            place = (place + np.uint64(1)) & mask
+        active[place] = beam
     best = 0.0
     for beam in range(count):
-        label = label_of[beam]
-        new_blank[beam] = (blank[beam] + spoken[beam]) * of_blank
-        going_on = 0.0
+        own = beams[beam]
+        label = own.label
+        blank = (own.blank + own.spoken) * of_blank
+        spoken = 0.0
+        above[beam] = NONE
         if label and y[label] > 0.0:
-            going_on = spoken[beam] * y[label]
-            parent = _find(active, prefixes, parents[beam])
-            if parent != NONE:
-                reached = blank[parent]
-                if label_of[parent] != label:
-                    reached += spoken[parent]
-                going_on += reached * y[label] * step[beam]
-                next_child[beam] = first_child[parent]
-                first_child[parent] = beam
-        new_spoken[beam] = going_on
-        mass[beam], source[beam], label_into[beam] = new_blank[beam] + going_on, beam, 0
-        place_into[beam], state_into[beam], token_state_into[beam] = place[beam], state[beam], token_state[beam]
-        best = max(best, mass[beam])
+            spoken = own.spoken * y[label]
+            place = own.parent & mask
+            while active[place] != NONE:
+                parent = beams[active[place]]
+                if parent.prefix == own.parent:
+                    above[beam] = active[place]
+                    reached = parent.blank
+                    if parent.label != label:
+                        reached += parent.spoken
+                    spoken += reached * y[label] * own.step
+                    break
+                place = (place + np.uint64(1)) & mask
+        own.next_blank, own.next_spoken = blank, spoken
+        mass = blank + spoken
+        pool.masses[beam] = mass
+        best = max(best, mass)
+        candidate = pool.candidates[beam]
+        candidate.step, candidate.source, candidate.label = 1.0, beam, 0
+        candidate.last, candidate.grammar, candidate.place = label, own.grammar, own.place
+        candidate.state, candidate.token_state, candidate.phrase = own.state, own.token_state, own.phrase
     return best
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _find(active: Any, prefixes: Any, wanted: Any) -> Any:
-    """The beam with this prefix."""
-    mask = len(active) - 1
-    slot = np.int64(wanted & np.uint64(mask))
-    while active[slot] != NONE:
-        if prefixes[active[slot]] == wanted:
-            return active[slot]
-        slot = (slot + 1) & mask
-    return NONE
-
-
-@njit(cache=True, nogil=True)
-def _continue(model: Any, beams: Any, work: Any, tried: int, best: float, prune: float) -> tuple[float, int]:
-    """The beams with one more label; gives the best mass and the number of all candidates.
-
-    Arrays have local names: Numba counts references to what it takes out of a tuple, in the loop that does so.
-    """
-    first_child, next_child, taken, labels, y = work.first_child, work.next_child, work.taken, work.tried, work.y
-    masses, sources, with_label, places = work.mass, work.source, work.label, work.place
-    states, token_states, steps = work.state, work.token_state, work.step
-    label_of, blank, spoken, grammar = beams.label, beams.blank, beams.spoken, beams.grammar
-    place_of, state_of, token_state_of = beams.place, beams.state, beams.token_state
-    word_step, word_state = beams.word_step, beams.word_state
-    follows, has_words, has_tokens, closed = model.follows, model.has_words, model.has_tokens, model.closed
-    ahead, ahead_outside = model.ahead, model.ahead_outside
-    ends_word, letters, letter_offsets = model.lexicon.ends_word, model.lexicon.letters, model.lexicon.letter_offsets
-    first, letter_of, at_root = model.lexicon.first, model.lexicon.letter, model.lexicon.at_root
-    token_of, tokens = model.token_of, model.tokens
-    room = len(masses)
-    count = beams.used[0]
-    candidates = count
+@lean
+def _mark_held(beams: Any, count: int, above: Any, labels: Any, first: int, held: Any) -> None:
+    """Which of the tried labels, from `first` on, lead from a beam to another that is there already."""
     for beam in range(count):
-        held = first_child[beam]
-        while held != NONE:
-            taken[label_of[held]] = beam
-            held = next_child[held]
-        last, state_of_grammar = label_of[beam], grammar[beam]
-        both, here = blank[beam] + spoken[beam], place_of[beam]
-        for number in range(tried):
-            label = labels[number]
-            if taken[label] == beam or follows[state_of_grammar, label] == FORBIDDEN:
+        held[beam] = 0
+    for beam in range(count):
+        if above[beam] != NONE:
+            place = labels.number[beams[beam].label] - first
+            if 0 <= place < CHUNK:
+                held[above[beam]] |= np.uint64(1) << np.uint64(place)
+
+
+@lean
+def _continue(
+    model: Any, beams: Any, count: int, held: Any, tried: Any, first: int, trying: int, pool: Any, found: int,
+    best: float, memo: Any,
+) -> tuple[float, int]:  # fmt: skip
+    """The beams with one more label, each of those tried from `first` on; gives the best mass and the number of all
+    candidates."""
+    rules, follows, _, spelling, lexicon, words, tokens, token_of, hotwords = model
+    nodes, masses, letters = lexicon.nodes, pool.masses, spelling.letters
+    has_grammar, has_words, has_phrases = rules.has_grammar, rules.has_words, rules.has_phrases
+    only_words = not rules.has_tokens and not has_phrases  # within a word these take away from a mass, and add nothing
+    least = max(best * rules.prune, least_in_play(pool))
+    for beam in range(count):
+        if found + trying >= len(masses):
+            found = make_room(pool, count, found)
+        own = beams[beam]
+        both, known, here = own.blank + own.spoken, held[beam], nodes[own.place].ahead
+        back = 1.0 / here
+        for number in range(trying):
+            if (known >> np.uint64(number)) & np.uint64(1):
                 continue
-            mass = (blank[beam] if label == last else both) * y[label]
-            ends = has_words and ends_word[label]
-            if mass == 0.0 or (mass < best * prune and not ends and not has_tokens):
-                continue  # within a word the look-ahead only takes away
-            step, place, state, token_state = 1.0, here, state_of[beam], token_state_of[beam]
+            one = tried[first + number]
+            label, grammar = one.label, own.grammar
+            if has_grammar:
+                grammar = follows[grammar, label]
+                if grammar == FORBIDDEN:
+                    continue
+            mass = (own.blank if label == own.label else both) * one.y
+            ends = has_words and one.ends_word and own.place != ROOT
+            if not ends:
+                if mass < least and only_words:
+                    if one.ends_word or label == own.label:
+                        continue
+                    break  # the labels that are left are less likely
+            elif only_words and mass * rules.unknown_most < least * here and lexicon.words[own.place] == NO_WORD:
+                continue  # without asking the n-gram
+            step, place, state, token_state, phrase = 1.0, own.place, own.state, own.token_state, own.phrase
             if has_words:
-                if ends and place != ROOT:
-                    if word_step[beam] < 0:
-                        _end_word(model, beams, beam)
-                    step, place, state = word_step[beam], np.int32(ROOT), word_state[beam]
-                if letter_offsets[label + 1] > letter_offsets[label]:
-                    step /= ahead[place] if place != OUTSIDE else ahead_outside
-                    for at in range(letter_offsets[label], letter_offsets[label + 1]):
-                        if place != OUTSIDE:
-                            place = np.int32(child(first, letter_of, at_root, place, letters[at]))
-                    if place != OUTSIDE:
-                        step *= ahead[place]
-                    else:
-                        step *= 0.0 if closed else ahead_outside
-            if has_tokens:
-                log10, after = score_word(tokens, token_state, token_of[label])
-                token_state = np.int32(after)
-                step *= np.exp(model.token_alpha * LN_10 * log10 + model.token_beta)
+                if ends:
+                    if own.word_step < 0:  # found out once for each prefix; takes the look-ahead back
+                        said, own.word_state = word_score(rules, lexicon.words, words, memo, place, state)
+                        own.word_step = np.exp(said) * back
+                    step, place, state = own.word_step, np.int32(ROOT), own.word_state
+                elif one.own < one.end:
+                    step = back
+                for at in range(one.own, one.end):
+                    place = child(nodes, place, letters[at])
+                if one.own < one.end:
+                    step *= nodes[place].ahead
+            if rules.has_tokens:
+                log10, token_state = score_word(tokens, token_state, token_of[label])
+                step *= np.exp(rules.token_weight * log10 + rules.token_bonus)
+            if has_phrases:
+                gain, phrase = hear(hotwords, phrase, letters, one.first, one.end)
+                step *= gain
             mass *= step
-            if mass == 0.0 or mass < best * prune:
+            if mass == 0.0 or mass < least:
                 continue
-            best = max(best, mass)
-            if candidates == room:
-                candidates = make_room(beams, work, best * prune)
-            masses[candidates], sources[candidates], with_label[candidates] = mass, beam, label
-            places[candidates], states[candidates] = place, state
-            token_states[candidates], steps[candidates] = token_state, step
-            candidates += 1
-        held = first_child[beam]
-        while held != NONE:
-            taken[label_of[held]] = NONE
-            held = next_child[held]
-    return best, candidates
+            masses[found] = mass
+            if throw_in(pool, found) or mass > best:
+                best = max(best, mass)
+                least = max(best * rules.prune, least_in_play(pool))
+            candidate = pool.candidates[found]
+            candidate.step, candidate.source, candidate.label = step, beam, label
+            candidate.last, candidate.grammar, candidate.place = label, grammar, place
+            candidate.state, candidate.token_state, candidate.phrase = state, token_state, phrase
+            found += 1
+    return best, found
 
 
-@njit(cache=True, nogil=True)
-def _become(model: Any, beams: Any, after: Any, work: Any, chosen: int, best: float) -> None:
-    """The chosen candidates are the beams after this frame, their masses relative to the best."""
-    follows, picked, sources, labels, masses = model.follows, work.chosen, work.source, work.label, work.mass
-    places, states, token_states, steps = work.place, work.state, work.token_state, work.step
-    new_blank, new_spoken = work.blank, work.spoken
-    node, label_of, prefix, parent = beams.node, beams.label, beams.prefix, beams.parent
-    step, score, grammar = beams.step, beams.score, beams.grammar
-    word_step, word_state = beams.word_step, beams.word_state
-    to_node, to_label, to_prefix, to_parent = after.node, after.label, after.prefix, after.parent
-    to_blank, to_spoken, to_step, to_score = after.blank, after.spoken, after.step, after.score
-    to_grammar, to_place, to_state, to_token_state = after.grammar, after.place, after.state, after.token_state
-    to_word_step, to_word_state = after.word_step, after.word_state
-    tree_parent, tree_label, used = beams.tree_parent, beams.tree_label, beams.used
-    nodes = used[1]
-    for beam in range(chosen):
-        candidate = picked[beam]
-        source, label = sources[candidate], labels[candidate]
-        to_place[beam], to_state[beam] = places[candidate], states[candidate]
-        to_token_state[beam] = token_states[candidate]
-        if not label:
-            to_node[beam], to_label[beam], to_grammar[beam] = node[source], label_of[source], grammar[source]
-            to_prefix[beam], to_parent[beam] = prefix[source], parent[source]
-            to_blank[beam], to_spoken[beam] = new_blank[source] / best, new_spoken[source] / best
-            to_step[beam], to_score[beam] = step[source], score[source]
-            to_word_step[beam], to_word_state[beam] = word_step[source], word_state[source]
+@lean
+def _become(
+    beams: Any, after: Any, pool: Any, choice: Any, kept: int, best: float, tree: Any, nodes: int, frame: int
+) -> int:
+    """The chosen candidates are the beams after this frame, their masses relative to the best; gives the number of
+    nodes of the tree."""
+    chosen, node = choice.chosen, choice.node
+    scale = 1.0 / best
+    for beam in range(kept):
+        candidate = pool.candidates[chosen[beam]]
+        source, own = beams[candidate.source], after[beam]
+        if not candidate.label:
+            after[beam] = source
+            own.blank, own.spoken = source.next_blank * scale, source.next_spoken * scale
+            node[chosen[beam], 0], node[chosen[beam], 1] = frame, source.node
             continue
-        tree_parent[nodes], tree_label[nodes] = node[source], label
-        to_node[beam], to_label[beam], to_grammar[beam] = nodes, label, follows[grammar[source], label]
+        tree[nodes].parent, tree[nodes].label = source.node, candidate.label
+        own.node, own.label = nodes, candidate.label
+        node[chosen[beam], 0], node[chosen[beam], 1] = frame, nodes
         nodes += 1
-        to_prefix[beam], to_parent[beam] = mix(prefix[source], label), prefix[source]
-        to_blank[beam], to_spoken[beam] = 0.0, masses[candidate] / best
-        to_step[beam], to_score[beam] = steps[candidate], score[source] + np.log(steps[candidate])
-        to_word_step[beam], to_word_state[beam] = -1.0, 0
-    used[0], used[1] = chosen, nodes
-    beams.log_scale[0] += np.log(best)
+        own.prefix, own.parent = mix(source.prefix, candidate.label), source.prefix
+        own.blank, own.spoken, own.step = 0.0, pool.masses[chosen[beam]] * scale, candidate.step
+        own.word_step, own.word_state = -1.0, 0
+        own.grammar, own.place, own.state = candidate.grammar, candidate.place, candidate.state
+        own.token_state, own.phrase = candidate.token_state, candidate.phrase
+    return nodes
 
 
-@njit(cache=True, nogil=True)
-def final_scores(model: Any, beams: Any, word_end: int, token_end: int) -> Any:
-    """For each beam (B, 2): ln of its acoustic mass, and what the n-grams say to all of it, its end included.
+@compiled
+def best_text(model: Any, start: Any, end: Any, beams: Any, work: Any) -> tuple[Any, float, float]:
+    """Of the best beam, the end of the text included: its labels (U,), its score, and the n-grams' and hotwords' part
+    of that."""
+    scores = final_scores(model, end, beams, work)
+    best = 0
+    for beam in range(len(scores)):
+        if scores[beam] > scores[best]:
+            best = beam
+    labels = labels_of(beams, beams.sets[beams.used[0], best].node)
+    return labels, scores[best], text_score(model, start, end, work, labels)
 
-    A beam that cannot end here has an acoustic score of -inf.
-    """
-    count = beams.used[0]
-    scores = np.empty((count, 2))
-    for beam in range(count):
-        said, state = beams.score[beam], beams.state[beam]
-        if model.has_words:
-            if beams.place[beam] != ROOT:
-                if beams.word_step[beam] < 0:
-                    _end_word(model, beams, beam)
-                said, state = said + np.log(beams.word_step[beam]), beams.word_state[beam]
-            log10, _ = score_word(model.words, state, word_end)
-            said += model.alpha * LN_10 * log10
-        if model.has_tokens:
-            log10, _ = score_word(model.tokens, beams.token_state[beam], token_end)
-            said += model.token_alpha * LN_10 * log10
-        mass = beams.blank[beam] + beams.spoken[beam]
-        scores[beam, 0] = np.log(mass) + beams.log_scale[0] - beams.score[beam]
-        scores[beam, 1] = said
+
+@compiled
+def final_scores(model: Any, end: Any, beams: Any, work: Any) -> Any:
+    """For each beam (B,): ln of its mass, the end of the text included; -inf where the text cannot end, unless none
+    can."""
+    nodes, ends = model.lexicon.nodes, model.ends
+    now = beams.sets[beams.used[0]]
+    scores = np.empty(beams.used[1])
+    some_end = False
+    for beam in range(beams.used[1]):
+        some_end |= ends[now[beam].grammar]
+    for beam in range(beams.used[1]):
+        own = now[beam]
+        if some_end and not ends[own.grammar]:
+            scores[beam] = -np.inf
+            continue
+        scores[beam] = np.log(own.blank + own.spoken) + beams.log_scale[0]
+        scores[beam] += end_score(model, work.memo, end, own.place, own.state, own.token_state, own.phrase)
+        if model.rules.has_words and own.place != ROOT:
+            scores[beam] -= np.log(nodes[own.place].ahead)
     return scores
+
+
+@compiled
+def labels_of(beams: Any, node: int) -> Any:
+    """The labels (U,) from the root of the tree to a node."""
+    tree = beams.tree
+    length, at = 0, node
+    while tree[at].parent != NONE:
+        at = tree[at].parent
+        length += 1
+    labels = np.empty(length, dtype=np.int32)
+    while length:
+        length -= 1
+        labels[length] = tree[node].label
+        node = tree[node].parent
+    return labels

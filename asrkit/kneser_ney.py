@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from asrkit.arpa_text import Words, arpa_lines
 from asrkit.atomic import replacing, storing_in
 from asrkit.errors import AsrkitError
+from asrkit.loops import compiled
 from asrkit.ngram_counts import MARKS, grow_parts, number_text
 from asrkit.ngram_tree import BEGIN_ID, NGramTree
 from asrkit.progress import Progress, Silent
@@ -345,7 +345,7 @@ def _back_off(sums: NDArray[np.int64], discounts: Discounts) -> NDArray[np.float
     return np.divide(left, total, out=np.ones(len(total)), where=total > 0)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _add_up(contexts: Any, adjusted: Any, kept: Any, sums: Any) -> None:
     for row in range(len(contexts)):
         count = adjusted[row]
@@ -358,7 +358,7 @@ def _add_up(contexts: Any, adjusted: Any, kept: Any, sums: Any) -> None:
                 sums[context, 4] += count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _mark_kept(starts: Any, word: Any, parent: Any, occurrences: Any, thresholds: Any, allowed: Any) -> Any:
     kept = np.zeros(len(word), dtype=np.bool_)
     for n in range(1, len(starts) - 1):

@@ -3,25 +3,35 @@
 The loops are in ctc_beam.py.
 """
 
+import heapq
+import math
+from collections import defaultdict
+
 import numpy as np
 from numpy.typing import NDArray
 
-from asrkit.automaton import Automaton, Tables
-from asrkit.beams import Beams, new_pair, new_work
-from asrkit.ctc_beam import LN_10, Model, advance, final_scores
-from asrkit.lexicon import build_lexicon
-from asrkit.search import MIN_TOKEN_LOGP, PRUNE_LOGP, Hypothesis, LogProbs, checked
+from asrkit.automaton import SLOT, STATE, UNIGRAM, Automaton, Tables
+from asrkit.beams import NONE, Beams, Work, new_beams, new_work, with_room
+from asrkit.ctc_beam import final_scores, search
+from asrkit.errors import AsrkitError
+from asrkit.hotwords import build_hotwords, hear
+from asrkit.lexicon import ROOT, Lexicon, build_alphabet, build_lexicon
+from asrkit.search import LN_10, Hypothesis, LogProbs
+from asrkit.search_model import End, Model, Rules, Start, text_score
+from asrkit.settings import DecodeSettings
 from asrkit.tokenizer import Tokenizer, written
 
-_NONE, _SILENT = np.zeros(1, dtype=np.int32), np.zeros(1, dtype=np.float32)
-_NOTHING = Tables(_SILENT, _NONE, _SILENT, _NONE, np.zeros(1, dtype=np.uint64), _SILENT, _NONE)  # in place of an n-gram
+# in place of an n-gram
+_NOTHING = Tables(np.zeros(1, dtype=UNIGRAM), np.zeros(1, dtype=STATE), np.zeros(1, dtype=SLOT))
 
 
 class NativeSearch:
     """CTC prefix beam search: log-probs (T, V) -> the `n_best` best hypotheses, best first.
 
-    Ranked by ln P(acoustic) + alpha * ln P(n-gram of words) + beta * words + unk_score * unknown words, and likewise
-    for an n-gram of labels.
+    Ranked by ln P(acoustic) + alpha * ln P(n-gram of words) + beta * words + unk_score * unknown words, likewise for an
+    n-gram of labels, and hotword_score for each word of a hotword.
+
+    May be used by several threads at once.
     """
 
     name = "native"
@@ -29,89 +39,142 @@ class NativeSearch:
     def __init__(
         self,
         tokenizer: Tokenizer,
+        options: DecodeSettings = DecodeSettings(),
         *,
         words: Automaton | None = None,
-        spelled: dict[str, int] | None = None,
+        lexicon: Lexicon | None = None,
         tokens: Automaton | None = None,
-        beam: int = 100,
-        alpha: float = 0.5,
-        beta: float = 1.0,
-        unk_score: float = -10.0,
-        closed: bool = False,
-        token_alpha: float = 0.5,
-        token_beta: float = 0.0,
-        token_min_logp: float = MIN_TOKEN_LOGP,
-        beam_prune_logp: float = PRUNE_LOGP,
-        n_best: int = 1,
     ) -> None:
-        self.tokenizer, self.beam, self.n_best = tokenizer, beam, n_best
-        self.token_min_logp, self.beam_prune_logp = token_min_logp, beam_prune_logp
-        self.words, self.tokens = words, tokens
-        labels = len(tokenizer.labels)
-        unigrams = words.tables.unigrams if words else _NOTHING.unigrams
-        known = spelled or {}
-        lexicon = build_lexicon(tokenizer, list(known), list(known.values()), unigrams)
-        grammar = tokenizer.grammar
-        follows = grammar.follows if grammar else np.zeros((1, labels), dtype=np.int32)
-        self._ends = grammar.ends if grammar else np.ones(1, dtype=np.bool_)
-        ahead = np.exp(alpha * LN_10 * lexicon.best.astype(np.float64))
-        ahead[0] = 1.0
-        outside = float(np.exp(alpha * LN_10 * float(unigrams[words.unknown]) + unk_score)) if words else 1.0
-        token_of = np.array([tokens.number(written(label)) if tokens else 0 for label in tokenizer.labels], np.int32)
-        self._model = Model(
-            np.ascontiguousarray(follows, dtype=np.int32),
-            words is not None,
-            words.tables if words else _NOTHING,
-            lexicon,
-            float(alpha),
-            float(beta),
-            words.unknown if words else 0,
-            float(unk_score),
-            closed,
-            ahead,
-            outside,
-            tokens is not None,
-            tokens.tables if tokens else _NOTHING,
-            float(token_alpha),
-            float(token_beta),
-            token_of,
-        )
+        """`lexicon` holds the words that the tokenizer can spell, with their numbers in `words`."""
+        self.tokenizer, self.options, self.words, self.tokens = tokenizer, options, words, tokens
+        self._model = _model(tokenizer, options, words, lexicon, tokens)
+        spelling = self._model.spelling
+        _, phrase = hear(self._model.hotwords, np.int32(ROOT), spelling.letters, 0, spelling.boundary)
+        # always of one type: Numba compiles anew for another
+        starts = np.array([words.start if words else 0, tokens.start if tokens else 0], dtype=np.int32)
+        self._start = Start(starts[0], starts[1], phrase)
+        self._end = End(words.end if words else 0, tokens.end if tokens else 0)
+        self._rooms: list[tuple[Beams, Work]] = []  # as many as threads have searched at a time
 
     def decode(self, log_probs: LogProbs) -> list[Hypothesis]:
         """The best hypotheses for log_probs (T, V), best first; at least one.
 
         Raises:
-            AsrkitError: the shape is not (T, labels), or a value is not a number.
+            AsrkitError: the shape is not (T, labels), or a frame's probabilities do not add up to 1.
         """
-        log_probs = checked(log_probs, self.tokenizer)
-        states = self.words.start if self.words else 0, self.tokens.start if self.tokens else 0
-        beams, other = new_pair(self.beam, len(log_probs), *states)
-        work = new_work(self.beam, log_probs.shape[1])
-        swapped = advance(self._model, beams, other, work, log_probs, self.token_min_logp, self.beam_prune_logp)
-        return self._hypotheses(other if swapped else beams)
-
-    def _hypotheses(self, beams: Beams) -> list[Hypothesis]:
-        word_end = self.words.end if self.words else 0
-        token_end = self.tokens.end if self.tokens else 0
-        scores: NDArray[np.float64] = final_scores(self._model, beams, word_end, token_end)  # (B, 2)
-        ends = self._ends[beams.grammar[: len(scores)]]
-        if ends.any():
-            scores[~ends] = -np.inf
-        total = scores.sum(axis=1)
-        best = np.argsort(-total, kind="stable")[: self.n_best]
-        has_lm = self.words is not None or self.tokens is not None
-        found = []
-        for beam in best[np.isfinite(total[best])]:
-            text = self.tokenizer.decode(_labels(beams, int(beam)))
-            lm = float(scores[beam, 1]) if has_lm else None
-            found.append(Hypothesis(text, None, float(scores[beam, 0]), lm, float(total[beam])))
+        wanted = len(self.tokenizer.labels)
+        if log_probs.ndim != 2 or log_probs.shape[1] != wanted:
+            raise AsrkitError(f"log-probs have shape {log_probs.shape}; wanted (frames, {wanted} labels)")
+        beams, work = self._rooms.pop() if self._rooms else self._new_room()
+        beams = with_room(beams, len(log_probs), self._model.rules.detours)
+        model = self._model, self._start, self._end
+        # all in one call, for each costs 20 µs
+        frame, total, best = search(*model, beams, work, log_probs.astype(np.float64))
+        if frame >= 0:
+            raise AsrkitError(_not_normalised(frame, total))
+        found = [self._hypothesis(*best)] if self.options.n_best == 1 else self._n_best(beams, work)
+        self._rooms.append((beams, work))
         return found
 
+    def _new_room(self) -> tuple[Beams, Work]:
+        return new_beams(self.options.beam), new_work(self.options.beam, len(self.tokenizer.labels))
 
-def _labels(beams: Beams, beam: int) -> list[int]:
-    found: list[int] = []
-    node = int(beams.node[beam])
-    while beams.tree_parent[node] >= 0:
-        found.append(int(beams.tree_label[node]))
-        node = int(beams.tree_parent[node])
-    return found[::-1]
+    def _n_best(self, beams: Beams, work: Work) -> list[Hypothesis]:
+        scores: NDArray[np.float64] = final_scores(self._model, self._end, beams, work)  # (B,)
+        found = []
+        for text, score in _best_texts(beams, scores, self.options.n_best):
+            labels = np.array(text, dtype=np.int32)
+            found.append(self._hypothesis(labels, score, text_score(self._model, self._start, self._end, work, labels)))
+        return found
+
+    def _hypothesis(self, labels: NDArray[np.int32], score: float, lm_score: float) -> Hypothesis:
+        has_lm = self.words is not None or self.tokens is not None
+        text = self.tokenizer.decode(labels.tolist())
+        return Hypothesis(text, None, float(score - lm_score), float(lm_score) if has_lm else None, float(score))
+
+
+def _not_normalised(frame: int, total: float) -> str:
+    if math.isnan(total):
+        return f"the log-probs of frame {frame} are not numbers; the model is broken (did training diverge?)"
+    return (
+        f"the probabilities of frame {frame} add up to {total:.3g}; wanted 1: log-probs are natural "
+        "logarithms, such as log_softmax gives"
+    )
+
+
+def _model(
+    tokenizer: Tokenizer,
+    options: DecodeSettings,
+    words: Automaton | None,
+    lexicon: Lexicon | None,
+    tokens: Automaton | None,
+) -> Model:
+    alphabet = build_alphabet(tokenizer)
+    grammar = tokenizer.grammar
+    follows = grammar.follows if grammar else np.zeros((1, len(tokenizer.labels)), dtype=np.int32)
+    if lexicon is None:
+        lexicon = build_lexicon(alphabet, [], [], np.zeros(1, dtype=np.float32))
+    word_weight = options.alpha * LN_10
+    outside = 1.0
+    if words:
+        unknown = word_weight * float(words.tables.unigrams["log10"][words.unknown]) + options.unk_score
+        outside = 0.0 if options.closed_vocab else float(np.exp(unknown))
+    token_of = [tokens.number(written(label)) if tokens else 0 for label in tokenizer.labels]
+    rules = Rules(
+        has_grammar=grammar is not None,
+        has_words=words is not None,
+        word_weight=word_weight,
+        word_bonus=options.beta,
+        unknown=words.unknown if words else 0,
+        unknown_score=options.unk_score,
+        unknown_most=np.exp(word_weight * (words.unknown_most) + options.beta + options.unk_score) if words else 0.0,
+        closed=options.closed_vocab,
+        has_tokens=tokens is not None,
+        token_weight=options.token_alpha * LN_10,
+        token_bonus=options.token_beta,
+        has_phrases=bool(options.hotwords),
+        prune=float(np.exp(options.beam_prune_logp)),
+        least_logp=options.token_min_logp,
+        detours=options.n_best > 1,
+    )
+    return Model(
+        rules,
+        np.ascontiguousarray(follows, dtype=np.int32),
+        grammar.ends if grammar else np.ones(1, dtype=np.bool_),
+        alphabet.spelling,
+        lexicon.with_look_ahead(word_weight, outside),
+        words.tables if words else _NOTHING,
+        tokens.tables if tokens else _NOTHING,
+        np.array(token_of, dtype=np.int32),
+        build_hotwords(options.hotwords, tokenizer, alphabet, options.hotword_score),
+    )
+
+
+def _best_texts(beams: Beams, scores: NDArray[np.float64], n_best: int) -> list[tuple[list[int], float]]:
+    """The labels and scores of the best texts, best first: of the beams, and of those whose places they took."""
+    nodes = beams.sets["node"][beams.used[0], : len(scores)].tolist()
+    detours: defaultdict[int, dict[int, tuple[int, float]]] = defaultdict(dict)  # node -> prefix -> the best way to it
+    for prefix, logp, node, instead in beams.detours[: beams.used[3]].tolist():
+        if prefix not in detours[node] or detours[node][prefix][1] < logp:
+            detours[node][prefix] = instead, logp
+    # (-score, when it was found, node, labels behind that node's)
+    queue: list[tuple[float, int, int, tuple[int, ...]]] = [
+        (-score, place, int(node), ()) for place, (node, score) in enumerate(zip(nodes, scores.tolist(), strict=True))
+    ]
+    heapq.heapify(queue)
+    count = len(queue)
+    found: dict[tuple[int, ...], float] = {}
+    while queue and len(found) < n_best:
+        minus, _, node, behind = heapq.heappop(queue)
+        if minus == np.inf:
+            break
+        path, way = behind, node
+        while way != NONE:
+            for instead, logp in detours[way].values():
+                heapq.heappush(queue, (minus - logp, count, instead, path))
+                count += 1
+            label = int(beams.tree[way]["label"])
+            path = (label, *path) if label else path
+            way = int(beams.tree[way]["parent"])
+        found.setdefault(path, -minus)
+    return [(list(labels), score) for labels, score in found.items()]

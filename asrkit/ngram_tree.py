@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from asrkit.loops import compiled
 
 UNKNOWN_ID, BEGIN_ID = 0, 1
 
@@ -70,7 +71,7 @@ def grow(rows: NDArray[np.int32], *, has_marks: bool) -> NGramTree:
     return NGramTree(starts, word, parent, first, occurrences, adjusted)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sort_from_last(rows: Any, largest: int) -> Any:
     """The order that sorts rows by their last word, then by the one before ...: radix sort, two digits a word."""
     count, order = rows.shape
@@ -100,7 +101,7 @@ def _sort_from_last(rows: Any, largest: int) -> Any:
     return found
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _common(rows: Any, row: int) -> int:
     """How many words at the end a row has in common with the one before."""
     order = rows.shape[1]
@@ -112,7 +113,7 @@ def _common(rows: Any, row: int) -> int:
     return common
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _count_nodes(rows: Any) -> Any:
     count, order = rows.shape
     counts = np.zeros(order + 1, dtype=np.int64)
@@ -126,7 +127,7 @@ def _count_nodes(rows: Any) -> Any:
     return counts
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _fill(rows: Any, starts: Any, has_marks: bool, word: Any, parent: Any, first: Any, occurrences: Any) -> None:
     count, order = rows.shape
     used = starts[:-1].copy()  # by length: where the next node goes
@@ -150,7 +151,7 @@ def _fill(rows: Any, starts: Any, has_marks: bool, word: Any, parent: Any, first
                 break
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _adjust(starts: Any, word: Any, first: Any, occurrences: Any, adjusted: Any, order: int) -> None:
     for node in range(len(word)):
         if node >= starts[order] or word[node] == BEGIN_ID:
@@ -159,7 +160,7 @@ def _adjust(starts: Any, word: Any, first: Any, occurrences: Any, adjusted: Any,
             adjusted[node] = first[node + 1] - first[node]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _spell(word: Any, parent: Any, begin: int, end: int, n: int) -> Any:
     rows = np.empty((end - begin, n), dtype=np.int32)
     for row in range(end - begin):
@@ -170,7 +171,7 @@ def _spell(word: Any, parent: Any, begin: int, end: int, n: int) -> Any:
     return rows
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _find(rows: Any, root_of_word: Any, word: Any, first: Any) -> Any:
     """Rows that follow one another often end alike: the walk goes on where it was."""
     count, n = rows.shape

@@ -16,14 +16,21 @@ from numpy.typing import NDArray
 
 from asrkit.arpa import NO_WORD
 from asrkit.atomic import part_of, storing_in, write_whole
-from asrkit.automaton import FREE, Automaton, Tables
+from asrkit.automaton import FREE, SLOT, STATE, UNIGRAM, Automaton, Tables
 from asrkit.errors import AsrkitError
 
 FORMAT = 1
 MARKER = "pack.json"
 READ_BYTES = 1 << 22
 _NUMBERS = ("unreachable", "unknown", "begin", "end")
-_OF_STATES = ("after_unigram", "shorter", "after")  # arrays of states
+_ARRAYS: dict[str, np.dtype[Any]] = {
+    "words": np.dtype("u1"),
+    "word_offsets": np.dtype("i8"),
+    "word_slots": np.dtype("i4"),
+    "unigrams": UNIGRAM,
+    "states": STATE,
+    "slots": SLOT,
+}
 
 
 def write_pack(automaton: Automaton, folder: Path, *, source: Path) -> None:
@@ -69,7 +76,7 @@ def read_pack(folder: Path) -> Automaton:
                 f"{folder} is a packed n-gram of format {marker['format']}; this version of asrkit reads {FORMAT}: "
                 "pack it again from its ARPA file"
             )
-        array_of = {name: _map(folder / f"{name}.npy") for name in _array_types()}
+        array_of = {name: _map(folder / f"{name}.npy") for name in _ARRAYS}
         automaton = Automaton(
             counts=tuple(int(count) for count in marker["counts"]),
             **{name: int(marker[name]) for name in _NUMBERS},
@@ -85,23 +92,16 @@ def read_pack(folder: Path) -> Automaton:
     return automaton
 
 
-def _array_types() -> dict[str, str]:
-    """The arrays' names and types."""
-    own = {"words": "u1", "word_offsets": "i8", "word_slots": "i4"}
-    tables = {"unigrams": "f4", "after_unigram": "i4", "back_off": "f4", "shorter": "i4"}
-    return own | tables | {"keys": "u8", "log10": "f4", "after": "i4"}
-
-
 def _arrays(automaton: Automaton) -> dict[str, NDArray[Any]]:
     own = {field.name: getattr(automaton, field.name) for field in fields(automaton)}
     found = own | automaton.tables._asdict()
-    return {name: np.ascontiguousarray(found[name], dtype=kind) for name, kind in _array_types().items()}
+    return {name: np.ascontiguousarray(found[name], dtype=kind) for name, kind in _ARRAYS.items()}
 
 
 def _map(path: Path) -> NDArray[Any]:
     """Copy-on-write, so that Numba meets the type that arrays in memory have; nobody writes."""
     array: NDArray[Any] = np.load(path, mmap_mode="c")
-    if array.dtype != np.dtype(_array_types()[path.stem]) or array.ndim != 1:
+    if array.dtype != _ARRAYS[path.stem] or array.ndim != 1:
         raise ValueError(f"{path.name} holds {array.dtype} of {array.ndim} dimensions")
     return array.view(np.ndarray)
 
@@ -109,19 +109,15 @@ def _map(path: Path) -> NDArray[Any]:
 def _trouble(automaton: Automaton) -> str | None:
     """What would let a search read beyond an array; Numba does not look."""
     tables = automaton.tables
-    words, states, slots = len(tables.unigrams), len(tables.back_off), len(tables.keys)
-    for name in _OF_STATES:
-        array = getattr(tables, name)
+    words, states = len(tables.unigrams), len(tables.states)
+    for name, to in (("unigrams", "after"), ("states", "shorter"), ("slots", "after")):
+        array = getattr(tables, name)[to]
         if len(array) and not 0 <= array.min() <= array.max() < states:
-            return f"{name} has states beyond {states}"
-    lengths = {"after_unigram": words, "shorter": states, "log10": slots, "after": slots}
-    for name, wanted in lengths.items():
-        if len(getattr(tables, name)) != wanted:
-            return f"{name} has {len(getattr(tables, name))} entries where {wanted} are wanted"
-    for name, array in (("keys", tables.keys), ("word_slots", automaton.word_slots)):
+            return f"{name} lead to states beyond {states}"
+    for name, array in (("slots", tables.slots), ("word_slots", automaton.word_slots)):
         if not len(array) or len(array) & (len(array) - 1):
-            return f"{name} has {len(array)} slots, which is no power of 2"
-    if not (tables.keys == FREE).any() or not (automaton.word_slots == NO_WORD).any():
+            return f"{name} is a hash table of {len(array)} entries, which is no power of 2"
+    if not (tables.slots["key"] == FREE).any() or not (automaton.word_slots == NO_WORD).any():
         return "its hash tables have no end"
     offsets = automaton.word_offsets
     if len(offsets) not in (words, words + 1) or offsets[0] != 0 or offsets[-1] != len(automaton.words):

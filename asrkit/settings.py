@@ -268,18 +268,32 @@ class TrainSettings(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeSettings(Section):
-    """Beam search with an n-gram; greedy decoding has no settings."""
+    """Beam search with an n-gram; greedy decoding has no settings. Scores are natural logarithms."""
 
+    engine: Literal["native", "pyctcdecode"] = "native"
     beam: int = 100
-    alpha: float = 0.5  # weight of the n-gram
+    alpha: float = 0.5  # weight of the n-gram of words
     beta: float = 1.0  # bonus for each word
+    unk_score: float = -10.0  # for each word that the n-gram does not know, besides what it says
+    closed_vocab: bool = False  # only words that the n-gram knows
+    token_alpha: float = 0.5  # weight of the n-gram of labels
+    token_beta: float = 0.0  # bonus for each label
+    token_min_logp: float = -5.0  # labels below it are not tried in a frame, its best aside
+    beam_prune_logp: float = -10.0  # beams so far behind the best are dropped
     n_best: int = 1
+    hotwords: tuple[str, ...] = ()  # words and phrases to listen for
+    hotword_score: float = 10.0  # for each of their words
 
     def check(self) -> None:
         self._check_range("beam", 1, 100_000)
         self._check_range("n_best", 1, 10_000)
-        self._check_range("alpha", 0, 100)
-        self._check_range("beta", -100, 100)
+        for name in ("alpha", "token_alpha"):
+            self._check_range(name, 0, 100)
+        for name in ("beta", "token_beta", "hotword_score"):
+            self._check_range(name, -100, 100)
+        self._check_range("unk_score", -1000, 1000)
+        for name in ("token_min_logp", "beam_prune_logp"):
+            self._check_range(name, -1e9, 0)
 
 
 _UNFIT = object()

@@ -218,7 +218,7 @@ def test_a_pack_scores_as_its_file_and_is_mapped(tmp_path: Path) -> None:
     packed = read_pack(tmp_path / "pack")
     for sentence in ("grün blau", "blau rot grün grün", ""):
         assert packed.sentence_score(sentence.split()) == lm.sentence_score(sentence.split())
-    assert isinstance(packed.tables.keys.base, np.memmap)
+    assert isinstance(packed.tables.slots.base, np.memmap)
     marker = json.loads((tmp_path / "pack" / "pack.json").read_text(encoding="utf-8"))
     assert marker["source"]["name"] == "lm.arpa" and marker["counts"] == [5, 4, 2]
     write_pack(lm, tmp_path / "pack", source=tmp_path / "lm.arpa")  # in place of the old one
@@ -229,9 +229,9 @@ def _cut(path: Path) -> None:
     np.save(path, np.load(path)[:-1])
 
 
-def _set(path: Path, value: int) -> None:
+def _set(path: Path, value: int, field: str | None = None) -> None:
     array = np.load(path)
-    array[:] = value
+    (array if field is None else array[field])[:] = value
     np.save(path, array)
 
 
@@ -241,15 +241,15 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
         "packed n-gram of format 9; this version of asrkit reads 1",
     ),
     "without its marker": (lambda pack: (pack / "pack.json").unlink(), "is no packed n-gram, or a damaged one"),
-    "without an array": (lambda pack: (pack / "after.npy").unlink(), "is no packed n-gram, or a damaged one"),
-    "with half an array": (lambda pack: _cut(pack / "log10.npy"), "log10 has 15 entries where 16 are wanted"),
-    "with states beyond": (lambda pack: _set(pack / "after.npy", 99), "after has states beyond"),
-    "with negative states": (lambda pack: _set(pack / "shorter.npy", -1), "shorter has states beyond"),
-    "with a full hash table": (lambda pack: _set(pack / "keys.npy", 7), "its hash tables have no end"),
+    "without an array": (lambda pack: (pack / "slots.npy").unlink(), "is no packed n-gram, or a damaged one"),
+    "with half an array": (lambda pack: _cut(pack / "slots.npy"), "slots is a hash table of 15 entries"),
+    "with states beyond": (lambda pack: _set(pack / "unigrams.npy", 99, "after"), "unigrams lead to states beyond"),
+    "with negative states": (lambda pack: _set(pack / "states.npy", -1, "shorter"), "states lead to states beyond"),
+    "with a full hash table": (lambda pack: _set(pack / "slots.npy", 7, "key"), "its hash tables have no end"),
     "with words beyond": (lambda pack: _set(pack / "word_slots.npy", 9), "its hash tables have no end"),
     "with other words": (lambda pack: _cut(pack / "words.npy"), "words and word_offsets do not go together"),
     "with pickled objects": (
-        lambda pack: np.save(pack / "after.npy", np.array([{}], dtype=object), allow_pickle=True),
+        lambda pack: np.save(pack / "slots.npy", np.array([{}], dtype=object), allow_pickle=True),
         "is no packed n-gram, or a damaged one",
     ),
 }

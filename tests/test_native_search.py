@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from asrkit.arpa import read_arpa
 from asrkit.automaton import Automaton, build_automaton
-from asrkit.ctc_beam import LN_10
 from asrkit.kneser_ney import build_arpa
+from asrkit.lexicon import Lexicon, build_alphabet, build_lexicon
 from asrkit.native_search import NativeSearch
+from asrkit.search import LN_10
+from asrkit.settings import DecodeSettings
 from asrkit.tokenizer import CharacterTokenizer, Tokenizer, written
 
-EXACT: dict[str, Any] = {"token_min_logp": -math.inf, "beam_prune_logp": -math.inf}
+EXACT: dict[str, Any] = {"token_min_logp": -1e9, "beam_prune_logp": -1e9}
 NEVER = -math.inf
 
 
@@ -68,7 +70,7 @@ def test_without_an_n_gram_as_a_plain_prefix_search(
     tokenizer: Tokenizer, frames: int, width: int, seed: int, sharpness: float
 ) -> None:
     log_probs = random_log_probs(frames, len(tokenizer.labels), seed, sharpness)
-    found = NativeSearch(tokenizer, beam=width, n_best=width, **EXACT).decode(log_probs)
+    found = NativeSearch(tokenizer, DecodeSettings(beam=width, n_best=width, **EXACT)).decode(log_probs)
     wanted = plain_prefix_search(log_probs, width)
     assert [hypothesis.score for hypothesis in found] == pytest.approx([score for _, score in wanted], abs=1e-5)
     assert [hypothesis.text for hypothesis in found] == [tokenizer.decode(prefix) for prefix, _ in wanted]
@@ -83,9 +85,9 @@ def test_frames_of_blanks_are_passed_over_without_loss() -> None:
     log_probs = random_log_probs(9, 4, 3)
     blank = np.log([1 - 3e-9, 1e-9, 1e-9, 1e-9])
     stretched = np.insert(log_probs, [3, 3, 7], blank, axis=0)
-    search = NativeSearch(CHARACTERS, beam=200, n_best=5, beam_prune_logp=-math.inf, token_min_logp=-15)
+    search = NativeSearch(CHARACTERS, DecodeSettings(beam=200, n_best=5, beam_prune_logp=-1e9, token_min_logp=-15))
     # after a blank a label may come twice: the texts are not those without it, but those of a search that tries all
-    wanted = NativeSearch(CHARACTERS, beam=200, n_best=5, **EXACT).decode(stretched)
+    wanted = NativeSearch(CHARACTERS, DecodeSettings(beam=200, n_best=5, **EXACT)).decode(stretched)
     found = search.decode(stretched)
     assert [one.text for one in found] == [one.text for one in wanted]
     assert [one.score for one in found] == pytest.approx([one.score for one in wanted], abs=1e-5)
@@ -124,8 +126,11 @@ def token_lms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Automaton]:
     return found
 
 
-def words_of(lm: Automaton) -> dict[str, int]:
-    return {word: lm.number(word) for word in ("a", "b", "ab", "abb")}
+WORDS = ("a", "b", "ab", "abb")
+
+
+def lexicon_of(lm: Automaton, tokenizer: Tokenizer) -> Lexicon:
+    return build_lexicon(build_alphabet(tokenizer), WORDS, [*map(lm.number, WORDS)], lm.tables.unigrams["log10"])
 
 
 @pytest.mark.parametrize("name", ["characters", "subwords"])
@@ -154,25 +159,22 @@ def test_with_n_grams_the_best_of_all_texts(
     tokenizer = CHARACTERS if name == "characters" else SUBWORDS
     tokens = token_lms[name] if with_tokens else None
     log_probs = random_log_probs(frames, len(tokenizer.labels), seed)
-    search = NativeSearch(
-        tokenizer,
-        words=word_lm,
-        spelled=words_of(word_lm),
-        tokens=tokens,
+    options = DecodeSettings(
         beam=1000,
         alpha=alpha,
         beta=beta,
         unk_score=unk_score,
-        closed=closed,
+        closed_vocab=closed,
         token_alpha=0.7,
         token_beta=0.2,
         **EXACT,
     )
+    search = NativeSearch(tokenizer, options, words=word_lm, lexicon=lexicon_of(word_lm, tokenizer), tokens=tokens)
     (found,) = search.decode(log_probs)
 
     def total(prefix: tuple[int, ...], acoustic: float) -> float:
         words = tokenizer.decode(prefix).split()
-        known = [word in words_of(word_lm) for word in words]
+        known = [word in WORDS for word in words]
         if closed and not all(known):
             return NEVER
         said = alpha * LN_10 * word_lm.sentence_score(words) + beta * len(words) + unk_score * known.count(False)
