@@ -9,17 +9,19 @@ from numba import njit
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+_COMPILED: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+_LEAN: dict[str, Any] = _COMPILED | {"_nrt": False}
 
 
 def compiled(loop: Loop) -> Loop:
     """Compiled when first called."""
-    return cast(Loop, njit(**_OPTIONS)(loop))
+    return cast(Loop, njit(**_COMPILED)(loop))
 
 
 def lean(loop: Loop) -> Loop:
     """The same without counts of references to arrays: for what runs in every frame and makes no array.
 
-    The counts are atomic: they would cost a fifth of a search, and threads that share an n-gram would quarrel over them.
+    The counts are atomic: they would cost a fifth of a search, and threads that share an n-gram would quarrel over
+    them.
     """
-    return cast(Loop, njit(**_OPTIONS, _nrt=False)(loop))
+    return cast(Loop, njit(**_LEAN)(loop))
