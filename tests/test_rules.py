@@ -21,6 +21,7 @@ ALL_PYTHON = sorted([*SOURCES, *(HOUSE / "tests").rglob("*.py"), *(HOUSE / "benc
 TORCH_FREE = (
     "align",
     "audio",
+    "causes",
     "cli",
     "corpus",
     "ngram",
