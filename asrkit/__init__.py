@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from asrkit.errors import AsrkitError
     from asrkit.recipe import Recipe, load_recipe, with_overrides
     from asrkit.recogniser import Recogniser, Segment, Transcript, load
-    from asrkit.search import WordTime
     from asrkit.utterance import Utterance
+    from asrkit.word_times import WordTime
 
     __version__: str
 
@@ -53,7 +53,7 @@ _HOMES = {
     "Segment": "recogniser",
     "Transcript": "recogniser",
     "Utterance": "utterance",
-    "WordTime": "search",
+    "WordTime": "word_times",
     "load": "recogniser",
     "load_recipe": "recipe",
     "with_overrides": "recipe",

@@ -11,9 +11,10 @@ from typing import Any
 
 from asrkit.grammar import FORBIDDEN
 from asrkit.ngram import NGram
-from asrkit.search import LN_10, MIN_TOKEN_LOGP, PRUNE_LOGP, BeamSearch, FrameTimes, Hypothesis, LogProbs, checked
+from asrkit.search import LN_10, MIN_TOKEN_LOGP, PRUNE_LOGP, BeamSearch, Hypothesis, LogProbs, checked
 from asrkit.settings import DecodeSettings
 from asrkit.tokenizer import Tokenizer, written
+from asrkit.word_times import FrameTimes
 
 _NEVER = -math.inf
 

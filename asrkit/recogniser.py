@@ -17,8 +17,9 @@ from asrkit.errors import AsrkitError
 from asrkit.ngram import NGram
 from asrkit.prefix_search import beam_search
 from asrkit.progress import Progress, Silent
-from asrkit.search import FrameTimes, Hypothesis, WordTime, greedy
+from asrkit.search import Hypothesis, greedy
 from asrkit.segment import segment
+from asrkit.word_times import FrameTimes, WordTime
 
 BLOCK_S = 10.0  # of a file in memory, beside the segment it goes into
 

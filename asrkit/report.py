@@ -44,6 +44,7 @@ class Result:
     duration_s: float
     groups: Mapping[str, str] = field(default_factory=dict)  # speaker ...: what rates are broken down by
     scores: Mapping[str, Any] = field(default_factory=dict)  # logp, lm_score, score, n_best: as in hypotheses.jsonl
+    cause: str | None = None  # why it is wrong (causes.Cause); None where it is right, or nobody asked
 
     @cached_property
     def alignment(self) -> list[Step]:
@@ -58,6 +59,13 @@ class Result:
     @cached_property
     def words(self) -> Counts:
         return count(self.alignment)
+
+    @cached_property
+    def oracle_words(self) -> Counts:
+        """Of the hypothesis with the fewest word errors, among the n best if there are more than one."""
+        heard = [each["text"] for each in self.scores.get("n_best", ())]
+        counts = [self.words, *(count(align(self.reference.split(), text.split())) for text in heard)]
+        return min(counts, key=lambda each: each.errors)
 
     @cached_property
     def chars(self) -> Counts:
@@ -128,6 +136,8 @@ def report(conditions: Conditions, results: Sequence[Result]) -> dict[str, Any]:
         "wer_any_spacing": _fraction(total(result.words_any_spacing for result in results)),
         **_hangul(results),
         "oov_rate": conditions.oov_rate,
+        "causes": _causes(results),
+        "oracle_wer": _oracle_wer(results),
         "groups": {
             name: {value: _group(inside) for value, inside in members}
             for name, members in grouped(results).items()
@@ -159,6 +169,19 @@ def _hangul(results: Sequence[Result]) -> dict[str, Any]:
         "jamo": {"units": jamo.units, "rate": _fraction(jamo), **jamo.kinds()},
         "uncomposed": sum(len(_LONE_JAMO.findall(result.hypothesis)) for result in results),
     }
+
+
+def _causes(results: Sequence[Result]) -> dict[str, int] | None:
+    """Wrong utterances by what made them so; None where that is not known of all."""
+    counted = Counter(result.cause for result in results if result.words.errors)
+    return None if None in counted else {cause: counted[cause] for cause in report_html.CAUSES}
+
+
+def _oracle_wer(results: Sequence[Result]) -> float | None:
+    """The WER of whoever would choose from the n best; None without such lists."""
+    if not any("n_best" in result.scores for result in results):
+        return None
+    return _fraction(total(result.oracle_words for result in results))
 
 
 def _group(results: Sequence[Result]) -> dict[str, Any]:
@@ -274,6 +297,7 @@ def _line(result: Result) -> dict[str, Any]:
         "words": result.words.units,
         "duration_s": result.duration_s,
         **result.groups,
+        "cause": result.cause,
         **result.scores,
     }
 
@@ -303,9 +327,15 @@ def table_row(made: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def remarks(made: Mapping[str, Any]) -> list[str]:
-    """What a report.json says besides its row, where there is more to say: Hangul, and texts that are in train."""
+    """What a report.json says besides its row, where there is more to say: causes, the n best, Hangul, and texts that
+    are in train."""
     percent = report_html.percent
     said = []
+    if made["causes"] and (wrong := sum(made["causes"].values())):
+        each = (f"{report_html.CAUSES[cause][0]} {number:,}" for cause, number in made["causes"].items())
+        said.append(f"{wrong:,} utterances are wrong because of: {', '.join(each)}")
+    if made["oracle_wer"] is not None:
+        said.append(f"WER {percent(made['oracle_wer'])}, were the best of each n-best list chosen")
     if made["jamo"] is not None:
         jamo, any_spacing = percent(made["jamo"]["rate"]), percent(made["wer_any_spacing"])
         said.append(f"jamo error rate {jamo}, WER in any spacing {any_spacing}")

@@ -12,6 +12,27 @@ if TYPE_CHECKING:
 MOST_FREQUENT = 20  # rows of each list of errors
 WORST_UTTERANCES = 100
 LARGEST_GROUPS = 100  # rows of a table such as that of the speakers
+# causes.Cause -> in a few words, and what to do
+CAUSES = {
+    "oov": (
+        "words out of reach",
+        "Add words to the n-gram, from text that is like what is said; letters that no label spells want to be in the "
+        "texts of train.",
+    ),
+    "search": (
+        "search",
+        "The search lost what would have won. Take a wider --beam; greedy decoding wants an n-gram (--lm).",
+    ),
+    "lm": (
+        "n-gram",
+        "By sound alone what was said would have won. Tune alpha and beta on dev, or build the n-gram from more text, "
+        "or from text that is more like what is said.",
+    ),
+    "acoustic": (
+        "acoustic model",
+        "The model heard something else. Train it longer, or on more data that is like this.",
+    ),
+}
 
 _STYLE = """
 :root { --ink: #1c2330; --soft: #667085; --line: #e3e7ee; --paper: #ffffff; --page: #f5f6f9; --bar: #8aa4d6;
@@ -68,6 +89,7 @@ def page(report: Mapping[str, Any], results: Sequence["Result"], evidence: "Evid
         _errors("Words nobody said", ("heard",), [((word,), n) for word, n in evidence.insertions]),
         _errors("Characters", ("said", "heard"), [(_visible(pair), n) for pair, n in evidence.characters]),
         "</div>",
+        _causes(report["causes"]),
         *(_group(name, members) for name, members in evidence.groups.items()),
         _worst(results),
         "<h2>Conditions</h2>" + _conditions(report),
@@ -98,6 +120,8 @@ def _tiles(report: Mapping[str, Any]) -> str:
     ]
     if report["oov_rate"] is not None:
         tiles.append(("Unknown to the n-gram", percent(report["oov_rate"]), "of the words said"))
+    if report["oracle_wer"] is not None:
+        tiles.append(("Oracle WER", percent(report["oracle_wer"]), "were the best of each n-best list chosen"))
     body = "".join(
         f"<div class=tile><span>{escape(name)}</span><b>{escape(value)}</b><span>{escape(note)}</span></div>"
         for name, value, note in tiles
@@ -134,6 +158,18 @@ def _errors(title: str, columns: Sequence[str], counted: Sequence[tuple[Sequence
     more = len(counted) - MOST_FREQUENT
     note = f"<p class=soft>and {more:,} others</p>" if more > 0 else ""
     return f"<div class=card><h3>{escape(title)}</h3><table><tr>{head}<th class=n>times</tr>{body}</table>{note}</div>"
+
+
+def _causes(counted: Mapping[str, int] | None) -> str:
+    """Why utterances are wrong, and what to do; nothing where that is not known or none is."""
+    if not counted or not any(counted.values()):
+        return ""
+    rows = "".join(
+        f"<tr><td>{escape(why)}</td><td class=n>{counted[cause]:,}</td><td>{escape(what_to_do)}</td></tr>"
+        for cause, (why, what_to_do) in CAUSES.items()
+    )
+    head = "<tr><th>because of<th class=n>utterances<th>what to do</tr>"
+    return f"<h2>Why utterances are wrong</h2><div class=card><table>{head}{rows}</table></div>"
 
 
 def _visible(pair: tuple[str, str]) -> tuple[str, str]:
@@ -188,8 +224,9 @@ def _worst(results: Sequence["Result"]) -> str:
 def _utterance(result: "Result") -> str:
     groups = "".join(f" · {escape(name)} {escape(value)}" for name, value in result.groups.items())
     errors = f"{result.words.errors} error{'s' if result.words.errors != 1 else ''} in {result.words.units} words"
+    why = f" · because of: {escape(CAUSES[result.cause][0])}" if result.cause else ""
     return (
-        f"<div class='card utterance'><div class=head><b>{errors}</b> · {escape(result.key)} · "
+        f"<div class='card utterance'><div class=head><b>{errors}</b>{why} · {escape(result.key)} · "
         f"{result.duration_s:.1f} s{groups}</div><div class=aligned dir=auto>{_pairs(result.alignment)}</div></div>"
     )
 

@@ -29,6 +29,7 @@ from asrkit.errors import AsrkitError
 from asrkit.grammar import best_path
 from asrkit.ngram import NGram
 from asrkit.tokenizer import Tokenizer
+from asrkit.word_times import FrameTimes, Span, WordTime, word_times
 
 LogProbs = NDArray[np.floating[Any]]  # (T, V)
 
@@ -38,16 +39,6 @@ UNKNOWN_LETTERS = 6  # a partial word that begins no known word costs more for e
 PRUNE_LOGP = -10.0  # beams so far behind the best are dropped
 MIN_TOKEN_LOGP = -5.0  # labels below it are not tried, the best of the frame aside
 ORPHAN_CHECK_S = 2.0
-
-
-@dataclass(frozen=True)
-class WordTime:
-    """A word and when it was said, seconds from the start of the audio; `confidence` from 0 to 1 where known."""
-
-    word: str
-    start_s: float
-    end_s: float
-    confidence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -61,25 +52,9 @@ class Hypothesis:
     score: float
 
 
-@dataclass(frozen=True)
-class FrameTimes:
-    """When a frame was: frame 0 starts at `start_s`, negative where silence was put before the sound."""
-
-    frame_s: float
-    start_s: float = 0.0
-
-    def span(self, first: int, end: int) -> tuple[float, float]:
-        """When frames `first` to `end` (not included) were; what lies before the sound is moved to its start."""
-        start_s = max(0.0, self.start_s + first * self.frame_s)
-        end_s = max(start_s + self.frame_s, self.start_s + end * self.frame_s)
-        return round(start_s, 3), round(end_s, 3)
-
-
 def greedy(log_probs: LogProbs, tokenizer: Tokenizer, *, times: FrameTimes | None = None) -> Hypothesis:
     """The text of the best path through log_probs (T, V): the best label of each frame, as far as the tokenizer's
     grammar lets it follow.
-
-    A word's confidence is the geometric mean over its labels of each one's probability where it is surest.
 
     Raises:
         AsrkitError: the shape is not (T, labels), or a value is not a number.
@@ -87,10 +62,10 @@ def greedy(log_probs: LogProbs, tokenizer: Tokenizer, *, times: FrameTimes | Non
     log_probs = checked(log_probs, tokenizer)
     best = best_path(log_probs, tokenizer.grammar)  # (T,)
     best_logp = log_probs[np.arange(len(best)), best]  # (T,)
-    labels = [run for run in _runs(best, best_logp) if run.label]
-    text = tokenizer.decode([run.label for run in labels])
+    spans = [span for span in _runs(best, best_logp) if span.label]
+    text = tokenizer.decode([span.label for span in spans])
     logp = float(best_logp.sum())
-    return Hypothesis(text, _word_times(labels, tokenizer, times) if times else None, logp, None, logp)
+    return Hypothesis(text, word_times(spans, tokenizer, times) if times else None, logp, None, logp)
 
 
 class BeamSearch:
@@ -195,39 +170,13 @@ class _WordScores(AbstractLanguageModel):
         return self.alpha * log10 * LN_10 + bonus, after
 
 
-@dataclass(frozen=True)
-class _Run:
-    """Frames `start` to `end` (not included) whose best label is the same."""
-
-    label: int
-    start: int
-    end: int
-    peak_logp: float  # where it is surest
-
-
-def _runs(best: NDArray[np.integer[Any]], best_logp: LogProbs) -> Iterator[_Run]:
+def _runs(best: NDArray[np.integer[Any]], best_logp: LogProbs) -> Iterator[Span]:
+    """The frames that follow each other with the same best label, blanks included."""
     start = 0
     for label, frames in groupby(best.tolist()):
         end = start + len(list(frames))
-        yield _Run(label, start, end, float(best_logp[start:end].max()))
+        yield Span(label, start, end, float(best_logp[start:end].max()))
         start = end
-
-
-def _word_times(runs: Sequence[_Run], tokenizer: Tokenizer, times: FrameTimes) -> tuple[WordTime, ...]:
-    """The words that the runs spell: one begins at each label that starts with the word boundary."""
-    groups: list[list[_Run]] = []
-    for run in runs:
-        label = tokenizer.labels[run.label]
-        if label.startswith(tokenizer.word_boundary) or not groups:
-            groups.append([])
-        if label != tokenizer.word_boundary:  # a lone boundary is no part of the time the word takes
-            groups[-1].append(run)
-    words = []
-    for group in filter(None, groups):
-        confidence = math.exp(sum(run.peak_logp for run in group) / len(group))
-        text = tokenizer.decode([run.label for run in group])
-        words.append(WordTime(text, *times.span(group[0].start, group[-1].end), round(min(1.0, confidence), 4)))
-    return tuple(words)
 
 
 def checked(log_probs: LogProbs, tokenizer: Tokenizer) -> LogProbs:

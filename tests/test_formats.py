@@ -14,9 +14,9 @@ from asrkit.indexing import SplitCounts
 from asrkit.ngram import read_words
 from asrkit.recogniser import Transcript
 from asrkit.report import Conditions, Result, report
-from asrkit.search import WordTime
 from asrkit.shards import INDEX_DTYPE
 from asrkit.tokenizer import CharacterTokenizer
+from asrkit.word_times import WordTime
 
 PAGE = (Path(__file__).parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")
 

@@ -15,8 +15,9 @@ import asrkit
 from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.errors import AsrkitError
 from asrkit.recogniser import Recogniser
-from asrkit.search import FrameTimes, greedy
+from asrkit.search import greedy
 from asrkit.tokenizer import CharacterTokenizer
+from asrkit.word_times import FrameTimes
 
 VERBS = ("prepare", "train", "decode", "transcribe", "new_language", "compare_tokenizers")
 FRAME_S = 0.01

@@ -71,7 +71,7 @@ def test_report_has_the_fields_of_schema_1() -> None:
     fields = (
         "schema run checkpoint_step data data_fingerprint split engine lm beam alpha beta utterances "
         "utterances_in_corpus excluded audio_s acoustic_s decode_s decode_cpu_s rtfx words wer wer_ci95 ins del sub "
-        "chars cer cer_no_space char wer_any_spacing jamo uncomposed oov_rate groups"
+        "chars cer cer_no_space char wer_any_spacing jamo uncomposed oov_rate causes oracle_wer groups"
     )
     assert list(made) == fields.split()
     assert (made["schema"], made["lm"], made["acoustic_s"]) == (1, None, None)
@@ -196,6 +196,32 @@ def test_confidence_interval_of_equal_utterances_is_a_point() -> None:
     assert bootstrap_ci95([Counts(4, 0, 1, 0)] * 9) == [0.25, 0.25]
 
 
+EXPLAINED = [
+    result("the cat", "the bat", "u1", cause="lm"),
+    result("a b", "a", "u2", cause="acoustic"),
+    result("c", "d", "u3", cause="acoustic"),
+    result("e", "e", "u4"),
+]
+
+
+def test_causes_are_counted_where_all_are_known() -> None:
+    assert report(conditions(), EXPLAINED)["causes"] == {"oov": 0, "search": 0, "lm": 1, "acoustic": 2}
+    assert report(conditions(), [*EXPLAINED, *THREE])["causes"] is None
+    assert report(conditions(), EXPLAINED[3:])["causes"] == {"oov": 0, "search": 0, "lm": 0, "acoustic": 0}
+
+
+def n_best(reference: str, *texts: str) -> Result:
+    return result(reference, texts[0], scores={"n_best": [{"text": text} for text in texts]})
+
+
+def test_oracle_wer_takes_the_best_of_each_list() -> None:
+    # 1 of 3 instead of 2; 1 of 2, the first; 0 of 1, the only hypothesis, which makes no list
+    results = [n_best("a b c", "a x x", "a b x", "x x x"), n_best("a b", "a", "x b"), result("a", "a")]
+    made = report(conditions(), results)
+    assert (made["wer"], made["oracle_wer"]) == (3 / 6, 2 / 6)
+    assert report(conditions(), THREE)["oracle_wer"] is None
+
+
 def test_evidence_counts_errors_and_groups() -> None:
     found = evidence([*THREE, result("cat", "bat", "u4", groups={"speaker": "bob"})])
     assert found.substitutions == [(("cat", "bat"), 2)]
@@ -226,6 +252,7 @@ def test_files_of_a_report(tmp_path: Path) -> None:
         "words": 2,
         "duration_s": 2.0,
         "speaker": "ann",
+        "cause": None,
         "logp": -1.5,
         "lm_score": None,
         "score": -1.5,
@@ -303,6 +330,19 @@ def test_page_shows_hangul_and_every_group(tmp_path: Path) -> None:
     assert "Uncomposed" not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+def test_page_says_why_utterances_are_wrong_and_what_to_do(tmp_path: Path) -> None:
+    write_report(tmp_path, conditions(), [*EXPLAINED, n_best("a b", "a b", "a")])
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<tr><td>acoustic model</td><td class=n>2</td><td>" in text
+    assert "Tune alpha and beta" in text
+    assert "<b>1 error in 2 words</b> · because of: n-gram · u1" in text
+    assert "Oracle WER" in text
+    write_report(tmp_path, conditions(), THREE)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Why utterances are wrong" not in text
+    assert "Oracle WER" not in text
+
+
 def test_page_of_a_perfect_result_and_of_none(tmp_path: Path) -> None:
     for results in ([result("a", "a")], []):
         write_report(tmp_path, conditions(), results)
@@ -319,6 +359,11 @@ def test_table_row_fits_its_columns() -> None:
 
 def test_remarks_say_what_the_row_has_no_room_for() -> None:
     assert remarks(report(conditions(), THREE)) == []
+    assert remarks(report(conditions(), EXPLAINED[3:])) == []
+    assert remarks(report(conditions(), [*EXPLAINED, n_best("a b", "a b", "a")])) == [
+        "test, greedy: 3 utterances are wrong because of: words out of reach 0, search 0, n-gram 1, acoustic model 2",
+        "test, greedy: WER 37.50 %, were the best of each n-best list chosen",
+    ]
     results = [
         result("가나 다", "가나다", "u1", groups={"text_in_train": "true"}),
         result("가나", "ㄱ나", "u2", groups={"text_in_train": "false"}),

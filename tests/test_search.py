@@ -20,9 +20,10 @@ from asrkit import search
 from asrkit.error_rates import error_rate
 from asrkit.errors import AsrkitError
 from asrkit.ngram import NGram
-from asrkit.search import BeamSearch, FrameTimes, Hypothesis, LogProbs, WordTime, greedy, search_all
+from asrkit.search import BeamSearch, Hypothesis, LogProbs, greedy, search_all
 from asrkit.settings import TokenizerSettings
 from asrkit.tokenizer import CharacterTokenizer, SubwordTokenizer, Tokenizer, train_tokenizer
+from asrkit.word_times import FrameTimes, WordTime
 
 AB = CharacterTokenizer(" ab")  # ids: blank 0, space 1, a 2, b 3
 
