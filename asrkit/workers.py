@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any, ParamSpec, TypeVar
 
@@ -47,12 +47,24 @@ def submit(pool: ProcessPoolExecutor, work: Callable[_P, _T], *arguments: _P.arg
         BrokenProcessPool: a worker was killed, whichever way the pool says so.
     """
     try:
-        return pool.submit(work, *arguments, **named)
+        with _ctrl_c_held_back():
+            return pool.submit(work, *arguments, **named)
     except OSError as error:
         if error.errno is not None:  # the system's word
             raise
         # A worker was killed while another was being started: the pool had closed the pipes already.
         raise BrokenProcessPool(str(error)) from error
+
+
+@contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """A process started in the block never sees Ctrl-C, not even while Python starts there; this one does behind it."""
+    resource_tracker.ensure_running()  # or the pool starts it within, which lets Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker(die: Connection, start: Callable[..., None], arguments: tuple[Any, ...]) -> None:

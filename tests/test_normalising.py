@@ -78,7 +78,8 @@ def test_a_killed_process_is_said_in_one_line(small_chunks: None) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_soon_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("later_s", [0.0, 0.1, 1.0])  # while the workers start, and while they work
+def test_ctrl_c_ends_soon_and_leaves_nothing(tmp_path: Path, later_s: float) -> None:
     (tmp_path / "text.txt").write_text("".join(f"{line}\n" for line in lines(1_000_000)), encoding="utf-8")
     command = [sys.executable, "-m", "asrkit", "lm", "build", "text.txt", "-o", "lm.arpa"]
     command += ["--recipe", "librispeech", "--workers", "2"]
@@ -86,9 +87,10 @@ def test_ctrl_c_ends_soon_and_leaves_nothing(tmp_path: Path) -> None:
     while not workers_of(process.pid):
         assert process.poll() is None
         time.sleep(0.02)
+    time.sleep(later_s)
     workers = workers_of(process.pid)
     os.killpg(process.pid, signal.SIGINT)  # as the terminal does it: parent and workers
-    _, error = process.communicate(timeout=20)
+    _, error = process.communicate(timeout=60)
     assert process.returncode == 130 and error.count("\n") == 1 and "interrupted" in error
     assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
