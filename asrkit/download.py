@@ -1,11 +1,10 @@
-"""Addresses and checksums in, a corpus unpacked on disk out; what was broken off goes on where it was."""
+"""Addresses and checksums in, whole files on disk out, a corpus unpacked; what was broken off goes on where it was."""
 
 import re
 import shutil
 import tarfile
 import time
 from collections.abc import Callable, Iterable
-from hashlib import md5 as new_md5
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import IO, TypeVar
@@ -13,6 +12,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from asrkit.atomic import PART, storing_in, sync, write_whole
+from asrkit.checksums import Check, GzipCheck, Md5Check
 from asrkit.errors import AsrkitError, did_you_mean
 from asrkit.progress import Bar, Progress, Silent
 from asrkit.recipe import Archive, Recipe
@@ -82,40 +82,67 @@ def unpack_once(archive: Path, folder: Path, progress: Progress | None = None) -
     return root
 
 
+def fetch_gzip(url: str, path: Path, *, size: int | None = None, progress: Progress | None = None) -> None:
+    """Downloads a gzip file that has no published checksum, into a folder that need not be there yet.
+
+    Raises:
+        AsrkitError: too little room for its `size`, where that is known, or what `download` raises.
+    """
+    with storing_in(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if size is not None and not path.exists():
+            needed = max(0, size - _fetched(path))
+            _require_room(path.parent, needed, f"downloading {path.name} needs", "choose another folder")
+        download(url, path, size=size, progress=progress)
+
+
 def download(
-    url: str, path: Path, *, md5: str, size: int | None = None, progress: Progress | None = None, retries: int = RETRIES
+    url: str,
+    path: Path,
+    *,
+    md5: str | None = None,
+    size: int | None = None,
+    progress: Progress | None = None,
+    retries: int = RETRIES,
 ) -> None:
     """Makes `path` the file at `url`, whole and with this checksum; `size` in bytes is for the progress bar.
 
+    Without a checksum it must be a gzip file: its own CRC is checked by reading it through, and its size where one is
+    given.
+
     What has come so far waits in PATH.part. Broken off here or there, it goes on behind the last byte, where the server
-    can do that (range requests, RFC 9110 section 14), else from the start. A file with the right checksum that is there
-    already is not fetched again.
+    can do that (range requests, RFC 9110 section 14), else from the start. A file that is right and there already is
+    not fetched again.
 
     Raises:
-        AsrkitError: the server cannot be reached or has no such file, or the checksum is another one.
+        AsrkitError: the server cannot be reached or has no such file, or the file is another one.
     """
     progress = progress or Silent()
+
+    def new_check() -> Check:
+        return GzipCheck(size) if md5 is None else Md5Check(md5)
+
     if not url.startswith(("http://", "https://")):
         raise AsrkitError(f"{url!r} is no address to download from; wanted http:// or https://")
     if path.exists():
-        with progress.bar(f"checking {path.name}", path.stat().st_size, "B") as bar, path.open("rb") as file:
-            found = _Digest(file, bar).hex()
-        if found != md5:
-            raise AsrkitError(f"{path} has md5 {found}; wanted {md5}: it is damaged; delete it and start again")
+        with progress.bar(f"checking {path.name}", path.stat().st_size, "B") as bar, path.open("rb") as whole:
+            problem = _checked(new_check(), whole, bar).problem()
+        if problem:
+            raise AsrkitError(f"{path} {problem}: it is damaged; delete it and start again")
         return
     part_path = path.with_name(path.name + PART)
     part_path.touch()
     with progress.bar(f"downloading {path.name}", size, "B") as bar, part_path.open("r+b") as file:
-        part = _Part(file, bar)
-        if part.digest.hex() != md5:
+        part = _Part(file, bar, new_check)
+        if part.check.problem() or not part.check.proves_whole:
             _fetch(url, part, progress, retries)
-        found = part.digest.hex()
+        problem = part.check.problem()
         sync(file)
-    if found != md5:
+    if problem:
         part_path.unlink()
         raise AsrkitError(
-            f"what came from {url} ({part.size} bytes) has md5 {found}; wanted {md5}: it is damaged and was removed; "
-            f"start again, and if that does not help, the file on the server is another one"
+            f"what came from {url} ({part.size} bytes) {problem}: it is damaged and was removed; start again, and if "
+            f"that does not help, the file on the server is another one"
         )
     part_path.rename(path)
 
@@ -151,46 +178,35 @@ class _Broken(Exception):  # noqa: N818 - an event, and never seen outside
     """The connection or the server failed in a way that may pass."""
 
 
-class _Digest:
-    """A running MD5."""
-
-    def __init__(self, file: IO[bytes], bar: Bar) -> None:
-        """Over what the file holds from here on."""
-        self._md5 = new_md5(usedforsecurity=False)
-        self.size = 0
-        while chunk := file.read(_CHUNK_BYTES):
-            self.update(chunk)
-            bar.advance(len(chunk))
-
-    def update(self, chunk: bytes) -> None:
-        self._md5.update(chunk)
-        self.size += len(chunk)
-
-    def hex(self) -> str:
-        return self._md5.hexdigest()
-
-
 class _Part:
-    """What has come so far: an open file at its end, and the checksum of its bytes."""
+    """What has come so far: an open file at its end, and the check of its bytes."""
 
-    def __init__(self, file: IO[bytes], bar: Bar) -> None:
-        self._file, self._bar = file, bar
-        self.digest = _Digest(file, bar)
+    def __init__(self, file: IO[bytes], bar: Bar, new_check: Callable[[], Check]) -> None:
+        self._file, self._bar, self._new_check = file, bar, new_check
+        self.check = _checked(new_check(), file, bar)
 
     @property
     def size(self) -> int:
-        return self.digest.size
+        return self.check.size
 
     def append(self, chunk: bytes) -> None:
         self._file.write(chunk)
-        self.digest.update(chunk)
+        self.check.update(chunk)
         self._bar.advance(len(chunk))
 
     def start_over(self) -> None:
         self._bar.advance(-self.size)
         self._file.seek(0)
         self._file.truncate()
-        self.digest = _Digest(self._file, self._bar)
+        self.check = self._new_check()
+
+
+def _checked(check: Check, file: IO[bytes], bar: Bar) -> Check:
+    """The check, having seen what the file holds from here on."""
+    while chunk := file.read(_CHUNK_BYTES):
+        check.update(chunk)
+        bar.advance(len(chunk))
+    return check
 
 
 def _fetch(url: str, part: _Part, progress: Progress, retries: int) -> None:
@@ -223,6 +239,9 @@ def _fetch_once(url: str, part: _Part) -> None:
             part.start_over()
         length = response.headers.get("Content-Length")
         promised = part.size + int(length) if length and length.isdigit() else None
+        wanted = part.check.wanted_size
+        if None not in (promised, wanted) and promised != wanted:
+            raise AsrkitError(f"{url} has {promised} bytes; wanted {wanted}: the file on the server is another one")
         while chunk := _attempt(lambda: response.read(_CHUNK_BYTES)):
             part.append(chunk)
     if promised is not None and part.size != promised:
@@ -298,17 +317,22 @@ def _check_room(folder: Path, archives: Iterable[Archive]) -> None:
     needed = 0
     for archive in archives:
         path = _path(archive, folder)
-        fetched = next((p.stat().st_size for p in (path, path.with_name(path.name + PART)) if p.exists()), 0)
-        needed += max(0, archive.size - fetched)
+        needed += max(0, archive.size - _fetched(path))
         if not _marker(path, "unpacking").exists():  # else part of it lies there already
             needed += round(UNPACKED_SHARE * archive.size)
-    _require_room(folder, needed, "download and unpacking need", ", or take fewer --splits")
+    _require_room(folder, needed, "download and unpacking need", "choose another --data-dir, or take fewer --splits")
 
 
-def _require_room(folder: Path, needed: int, what: str, remedy: str = "") -> None:
+def _fetched(path: Path) -> int:
+    """Bytes of it that are there already."""
+    return next((p.stat().st_size for p in (path, path.with_name(path.name + PART)) if p.exists()), 0)
+
+
+def _require_room(folder: Path, needed: int, what: str, remedy: str = "choose another --data-dir") -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise AsrkitError(
-            f"{folder} has {free / 1e9:.1f} GB free; {what} {needed / 1e9:.1f} GB: free some space, choose another "
-            f"--data-dir{remedy}"
-        )
+        raise AsrkitError(f"{folder} has {_gb(free)} free; {what} {_gb(needed)}: free some space, or {remedy}")
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

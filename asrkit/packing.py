@@ -5,16 +5,12 @@ as it is, so that a prepare that was killed goes on where it was.
 """
 
 import json
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
-from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -25,6 +21,7 @@ from asrkit.plan import Plan, plan_path
 from asrkit.progress import Bar, Progress
 from asrkit.shard_writer import ShardWriter, shard_is_finished
 from asrkit.shards import sidecar_path
+from asrkit.workers import SPAWN, submit, worker_pool
 
 UNREADABLE = "unreadable"
 _UTTERANCES_FOR_A_PROCESS = 100  # fewer are done before another process has started
@@ -133,52 +130,42 @@ def _write_sample(writer: ShardWriter, record: dict[str, Any]) -> None:
 
 
 def _pack_in_processes(tasks: Iterator[Task], processes: int, bar: Bar) -> None:
-    context = get_context("spawn")  # a fork would copy whatever threads the caller has
     # Pipes and bare counters, nothing with a lock: a worker that is killed while it holds one keeps it forever.
-    (stop, ask_to_stop), (die, tell_to_die) = context.Pipe(duplex=False), context.Pipe(duplex=False)
-    done = context.RawArray("L", 2 * processes)  # utterances of each shard under way
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker, initargs=(stop, die, done))
-    free = list(range(2 * processes))  # places in `done`
-    waiting: dict[Future[None], tuple[int, int]] = {}  # place and number of utterances of each shard under way
-    finished = shown = 0
+    stop, ask_to_stop = SPAWN.Pipe(duplex=False)
+    done = SPAWN.RawArray("L", 2 * processes)  # utterances of each shard under way
     try:
-        while True:
-            for task in islice(tasks, len(free)):
-                place = free.pop()
-                waiting[_submit(pool, task, place)] = place, task.lines
-            if not waiting:
-                return
-            for future in wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED).done:
-                place, lines = waiting.pop(future)
-                free.append(place)
-                done[place] = 0
-                finished += lines
-                future.result()
-            now = finished + sum(done)
-            bar.advance(now - shown)
-            shown = now
+        with stop, ask_to_stop, worker_pool(processes, _start_worker, stop, done) as pool:
+            try:
+                _hand_out(tasks, pool, done, bar)
+            finally:
+                ask_to_stop.send_bytes(b"soon")
     except BrokenProcessPool as error:
-        # The pool ends the workers that it knows; one that was just being started would be waited for forever.
-        tell_to_die.send_bytes(b"now")
         raise AsrkitError(
             "a worker process was killed, perhaps because memory ran out: start again, with fewer --workers; "
             "finished shards are kept"
         ) from error
-    finally:
-        ask_to_stop.send_bytes(b"soon")
-        pool.shutdown(wait=True, cancel_futures=True)
-        for end in (stop, ask_to_stop, die, tell_to_die):
-            end.close()
 
 
-def _submit(pool: ProcessPoolExecutor, task: Task, place: int) -> Future[None]:
-    try:
-        return pool.submit(_write_shard_in_worker, task, place)
-    except OSError as error:
-        if error.errno is not None:  # the system's word
-            raise
-        # A worker was killed while another was being started: the pool had closed the pipes already.
-        raise BrokenProcessPool(str(error)) from error
+def _hand_out(tasks: Iterator[Task], pool: ProcessPoolExecutor, done: Any, bar: Bar) -> None:
+    """As many tasks at a time as `done` has places, until none is left."""
+    free = list(range(len(done)))
+    waiting: dict[Future[None], tuple[int, int]] = {}  # place and number of utterances of each shard under way
+    finished = shown = 0
+    while True:
+        for task in islice(tasks, len(free)):
+            place = free.pop()
+            waiting[submit(pool, _write_shard_in_worker, task, place)] = place, task.lines
+        if not waiting:
+            return
+        for future in wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED).done:
+            place, lines = waiting.pop(future)
+            free.append(place)
+            done[place] = 0
+            finished += lines
+            future.result()
+        now = finished + sum(done)
+        bar.advance(now - shown)
+        shown = now
 
 
 # In a worker process: whether to stop, and how many utterances are done of each shard under way.
@@ -190,18 +177,9 @@ class _StoppedError(Exception):
     """Ends a shard that is no longer wanted; its temporary file goes with it."""
 
 
-def _start_worker(stop: Connection, die: Connection, done: Any) -> None:
+def _start_worker(stop: Connection, done: Any) -> None:
     global _stop, _done
     _stop, _done = stop, done
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent asks to stop
-    threading.Thread(target=_die_when_told, args=(die,), daemon=True).start()
-
-
-def _die_when_told(die: Connection) -> None:
-    """A parent that was killed cannot ask to stop, nor can a broken pool; workers would wait forever."""
-    parent = parent_process()
-    connection.wait([die, *([parent.sentinel] if parent is not None else [])])
-    os._exit(1)
 
 
 def _write_shard_in_worker(task: Task, place: int) -> None:

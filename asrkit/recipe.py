@@ -31,6 +31,9 @@ from asrkit.settings import (
 )
 from asrkit.utterance import Utterance
 
+# what a file with a mistake in it raises when it is loaded
+BROKEN_PYTHON = (ImportError, SyntaxError, NameError, TypeError, AttributeError, ValueError)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
@@ -111,7 +114,7 @@ class Recipe:
     def text_fingerprint(self) -> str:
         """Changes when a text rule may have: over the alphabet and the source of the recipe and of the shared rules."""
         digest = sha256(self.alphabet.encode("utf-8"))
-        own = sorted(self.folder.glob("*.py")) if self.folder else []
+        own = sorted(path for path in self.folder.glob("*.py") if path.name != "lm.py") if self.folder else []
         for path in [*own, Path(__file__).with_name("text.py")]:
             digest.update(path.read_bytes())
         return digest.hexdigest()[:16]
@@ -197,7 +200,7 @@ def section_from_json(kind: type[Section], values: Mapping[str, Any]) -> Any:
 def recipe_folders() -> dict[str, Path]:
     """Every recipe that a name finds: those in ./recipes first, then those that come with the package."""
     found: dict[str, Path] = {}
-    for home in _homes():
+    for home in homes("recipes"):
         for path in sorted(home.glob("*/recipe.py")):
             found.setdefault(path.parent.name, path.parent)
     return found
@@ -209,16 +212,16 @@ def default_recipe() -> str:
     Raises:
         AsrkitError: there is no such file.
     """
-    for home in _homes():
+    for home in homes("recipes"):
         if (home / "DEFAULT").is_file():
             return (home / "DEFAULT").read_text(encoding="utf-8").strip()
     raise AsrkitError("no recipe is named, and no file recipes/DEFAULT names one")
 
 
-def _homes() -> tuple[Path, ...]:
-    """Folders of recipes, the nearest first."""
+def homes(kind: str) -> tuple[Path, ...]:
+    """Where recipes, or their language models in lm, are looked for, the nearest first."""
     package = Path(__file__).parent
-    return Path("recipes"), package / "recipes", package.parent / "recipes"
+    return Path(kind), package / kind, package.parent / kind
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
@@ -255,7 +258,7 @@ def _load_folder(folder: Path) -> Recipe:
     package = _package_of(folder)
     try:
         loaded = importlib.import_module(f"{package}.recipe")
-    except (ImportError, SyntaxError, NameError, TypeError, AttributeError, ValueError) as error:
+    except BROKEN_PYTHON as error:
         raise AsrkitError(f"{folder / 'recipe.py'} cannot be loaded: {error}") from error
     recipe = getattr(loaded, "RECIPE", None)
     if not is_dataclass(recipe) or not isinstance(recipe, Recipe):

@@ -269,6 +269,21 @@ class DataSet:
             raise AsrkitError(f"the index of {self.folder / split} is for another tokenizer than this data's: {_AGAIN}")
         return index
 
+    def texts(self, role: str) -> Iterator[str]:
+        """The normalised texts of train, dev or test, in the order of the index.
+
+        Raises:
+            AsrkitError: as `index`; or index.jsonl is damaged.
+        """
+        for split in self.splits[role]:
+            path = self.index(split).folder / "index.jsonl"
+            try:
+                with path.open("rb") as file:
+                    for line in file:
+                        yield str(json.loads(line)["text"])
+            except (OSError, ValueError, KeyError) as error:
+                raise AsrkitError(f"{path} is damaged: {_AGAIN}") from error
+
     def tokenizer(self) -> Tokenizer:
         """The tokenizer trained on the train splits."""
         return load_tokenizer(self.folder / "tokenizer")

@@ -1,6 +1,7 @@
 """Archives from a server on this machine: fetched, broken off and resumed, damaged and refused, unpacked."""
 
 import errno
+import gzip
 import shutil
 import tarfile
 from collections.abc import Sequence
@@ -204,6 +205,51 @@ def test_corrupt_download_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     wanted = rf"\(512000 bytes\) has md5 {checksum(corrupt)}; wanted {checksum(CONTENT)}: it is damaged and was removed"
     with serving({"a": corrupt}) as server, pytest.raises(AsrkitError, match=wanted):
         fetch(server.url("a"), tmp_path / "a")
+    assert names(tmp_path) == []
+
+
+# --- without a checksum: gzip's own
+
+MEMBERS = (CONTENT, b"", bytes(20_000_000))  # the last one unpacks to hundreds of times its size
+PACKED = b"".join(gzip.compress(member, compresslevel=1, mtime=0) for member in MEMBERS) + bytes(100)
+
+
+@pytest.mark.parametrize("size", [None, len(PACKED)])
+def test_gzip_of_several_members_is_read_through(tmp_path: Path, size: int | None) -> None:
+    with serving({"a.gz": PACKED}, break_after=1000) as server:
+        download(server.url("a.gz"), tmp_path / "a.gz", size=size)
+        download(server.url("a.gz"), tmp_path / "a.gz", size=size)
+    assert server.requests == ["", "bytes=1000-"]
+    assert (tmp_path / "a.gz").read_bytes() == PACKED
+
+
+@pytest.mark.parametrize(("size", "requests"), [(None, [f"bytes={len(PACKED)}-"]), (len(PACKED), [])])
+def test_whole_gzip_part_asks_the_server_only_where_more_may_follow(
+    tmp_path: Path, size: int | None, requests: list[str]
+) -> None:
+    (tmp_path / "a.gz.part").write_bytes(PACKED)
+    with serving({"a.gz": PACKED}) as server:
+        download(server.url("a.gz"), tmp_path / "a.gz", size=size)
+    assert server.requests == requests and names(tmp_path) == ["a.gz"]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"<html>", r"is no sound gzip file \(.*incorrect header check\)"),
+        (PACKED[:-200], "is a gzip file that breaks off"),
+        (gzip.compress(CONTENT)[:-1], "is a gzip file that breaks off"),
+        (gzip.compress(CONTENT)[:-1] + b"!", r"is no sound gzip file \(.*incorrect length check\)"),
+        (PACKED + b"more", r"is no sound gzip file \(.*incorrect header check\)"),
+        (b"", "is a gzip file that breaks off"),
+    ],
+)
+def test_damaged_gzip_is_refused_and_leaves_nothing(tmp_path: Path, content: bytes, problem: str) -> None:
+    with (
+        serving({"a.gz": content}) as server,
+        pytest.raises(AsrkitError, match=f"{problem}: it is damaged and was rem"),
+    ):
+        download(server.url("a.gz"), tmp_path / "a.gz")
     assert names(tmp_path) == []
 
 

@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 import kenlm
 import pytest
 import soundfile
+from local_server import LocalServer, serving
 from small_librispeech import tone
 
+from asrkit import normalising
 from asrkit.arpa import read_arpa
 from asrkit.automaton import build_automaton
 from asrkit.build_lm import build_lm
@@ -28,7 +31,7 @@ from asrkit.score_lm import score_lm
 
 LIBRISPEECH = load_recipe(Path(__file__).parent.parent / "recipes" / "librispeech")
 TEXT = "the old man sat\nthe old woman sat down\n\nthe man ran\na man ran down the hill\nthe hill was old\n" * 3
-VERBS = {"build": "build_lm", "score": "score_lm", "pack": "pack_lm"}
+VERBS = {"fetch": "fetch_lm", "build": "build_lm", "score": "score_lm", "pack": "pack_lm"}
 Asrkit = Callable[..., tuple[int, str, str]]
 
 
@@ -134,6 +137,113 @@ def test_of_tokens(tmp_path: Path) -> None:
     )
     assert words_of(tmp_path / "letters.arpa")[3:] == ["a", "b", "▁"]
     assert listener.warned == ["1 lines have characters that the tokenizer cannot spell; left out"]
+
+
+# build by what a recipe declares ------------------------------------------------------------------------------------
+
+DECLARED = """
+from asrkit.language_model import LanguageModel, TextDownload, TrainTranscripts
+
+LM = LanguageModel(
+    text=(TextDownload(url={url!r}, licence="public domain"), TrainTranscripts()),
+    order=3,
+    prune=(0, 0, 1),
+    discount_fallback=True,
+)
+"""
+BOOKS = "THE OLD MAN SAT\nTHE OLD MAN -- RAN!\n...\n"
+
+
+def prepared(folder: Path) -> None:
+    """data/librispeech, whose train, dev and test say different words."""
+    lines = []
+    for number, (split, text) in enumerate((("train", "Old Men"), ("train", "SIT"), ("dev", "dev"), ("test", "test"))):
+        soundfile.write(folder / f"{number}.wav", tone(1.0, 300.0 + number), 16_000)
+        lines.append(json.dumps({"audio": f"{number}.wav", "text": text, "split": split}))
+    (folder / "tones.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    prepare(LIBRISPEECH, data_dir=folder / "data", name="librispeech", manifest=folder / "tones.jsonl")
+
+
+def declare(server: LocalServer) -> None:
+    Path("lm").mkdir(exist_ok=True)
+    Path("lm/librispeech.py").write_text(DECLARED.format(url=server.url("books.txt.gz")), encoding="utf-8")
+
+
+def test_without_a_text_the_recipe_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asrkit: Asrkit) -> None:
+    monkeypatch.chdir(tmp_path)
+    prepared(tmp_path)
+    with serving({"books.txt.gz": gzip.compress(BOOKS.encode())}) as server:
+        declare(server)
+        code, said, error = asrkit("lm", "build", "--recipe", "librispeech")
+        assert (code, error) == (0, "") and "text: 2 transcripts of train in data/librispeech" in said
+        out = Path("data/lm/librispeech/3gram.arpa")
+        assert words_of(out)[3:] == ["man", "men", "old", "ran", "sat", "sit", "the"]  # and none of dev and test
+        text = tmp_path / "text.txt"
+        text.write_text("the old man sat\nthe old man ran\nold men\nsit\n", encoding="utf-8")
+        build_lm([text], tmp_path / "lm.arpa", order=3, prune=(0, 0, 1), discount_fallback=True)
+        assert out.read_bytes() == (tmp_path / "lm.arpa").read_bytes()
+
+        mine = ("--recipe", "librispeech", "--order", "2", "--prune", "0", "-o", "mine.arpa")
+        assert asrkit("lm", "build", *mine)[0] == 0
+        build_lm([text], tmp_path / "lm.arpa", order=2, discount_fallback=True)
+        assert Path("mine.arpa").read_bytes() == (tmp_path / "lm.arpa").read_bytes()
+
+        letters = ("--recipe", "librispeech", "--unit", "token", "--order", "2", "--discount-fallback")
+        assert asrkit("lm", "build", *letters, "--data", "librispeech")[0] == 0
+        assert "▁" in words_of(Path("data/lm/librispeech/2gram.arpa"))
+    assert len(server.requests) == 1  # the text is fetched once
+
+
+def test_a_text_given_is_the_only_one(text: Path, monkeypatch: pytest.MonkeyPatch, asrkit: Asrkit) -> None:
+    monkeypatch.chdir(text.parent)
+    with serving({}) as server:
+        declare(server)
+        arguments = (str(text), "-o", "lm.arpa", "--recipe", "librispeech", "--discount-fallback")
+        assert asrkit("lm", "build", *arguments)[0] == 0
+    assert kenlm.Model("lm.arpa").order == 4 and server.requests == []
+
+
+def test_what_is_declared_and_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asrkit: Asrkit) -> None:
+    monkeypatch.chdir(tmp_path)
+    with serving({}) as server:
+        declare(server)
+        for arguments, message in (
+            ((), "no text to build from; give TEXT, or --recipe"),
+            (("text.txt",), "nothing says where the model goes; wanted --out (-o)"),
+            (("--recipe", "librispeech"), "no data in data is prepared with 'librispeech'; run: asrkit prepare libr"),
+        ):
+            code, _, error = asrkit("lm", "build", *arguments)
+            assert code == 1 and message in error and error.count("\n") == 1, arguments
+    assert server.requests == []  # what is missing is said before anything is fetched
+    with pytest.raises(AsrkitError, match=r"recipe 'own' declares no text .* no lm/own\.py\); give TEXT"):
+        build_lm(recipe=replace(LIBRISPEECH, name="own"))
+
+
+def test_rules_that_changed_since_the_data_was_prepared_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    prepared(tmp_path)
+    Path("lm").mkdir()
+    own = "from asrkit.language_model import LanguageModel, TrainTranscripts\n"
+    own += "LM = LanguageModel(text=(TrainTranscripts(),), order=2, discount_fallback=True)\n"
+    Path("lm/librispeech.py").write_text(own, encoding="utf-8")
+    listener = Listener()
+    build_lm(recipe=replace(LIBRISPEECH, alphabet=" ab", normalize=str.upper), progress=listener)
+    assert listener.warned == [
+        "the recipe changed since data/librispeech was prepared; --text-only prepares its texts anew"
+    ]
+    assert words_of(Path("data/lm/librispeech/2gram.arpa"))[3:] == ["men", "old", "sit"]  # as prepared
+
+
+@pytest.mark.slow
+def test_processes_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(normalising, "CHUNK_CHARACTERS", 2000)
+    (tmp_path / "text.txt").write_text(TEXT.upper() * 100, encoding="utf-8")
+    for workers in (1, 2):
+        out = tmp_path / f"{workers}.arpa"
+        build_lm([tmp_path / "text.txt"], out, recipe=LIBRISPEECH, discount_fallback=True, workers=workers)
+    assert (tmp_path / "1.arpa").read_bytes() == (tmp_path / "2.arpa").read_bytes()
 
 
 # score -------------------------------------------------------------------------------------------------------------

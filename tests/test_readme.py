@@ -1,5 +1,6 @@
 """The README is run: every command of its `sh` blocks has an entry in HOW, and does what it says on a small scale."""
 
+import gzip
 import re
 import shlex
 import shutil
@@ -60,6 +61,14 @@ HOW: dict[str, Run | Make] = {
         "exp/librispeech/*/decode/test-clean-4gram*/report.html", says="WER"
     ),
     "asrkit transcribe talk.wav --lm 4gram.arpa": Run(),
+    "asrkit lm fetch librispeech": Run(says="3-gram.pruned.1e-7"),
+    "asrkit lm fetch librispeech 3-gram.pruned.1e-7": Run(
+        "data/lm/librispeech/3-gram.pruned.1e-7.arpa.gz", says="--lm data/lm/librispeech/3-gram.pruned.1e-7.arpa.gz"
+    ),
+    "asrkit decode --lm data/lm/librispeech/3-gram.pruned.1e-7.arpa.gz": Run(
+        "exp/librispeech/*/decode/test-clean-3-gram.pruned.1e-7*/report.html", says="WER"
+    ),
+    "asrkit lm build --recipe librispeech": Run("data/lm/librispeech/4gram.arpa", more=("--discount-fallback",)),
     "asrkit lm build text.txt --recipe librispeech -o 4gram.arpa": Run("4gram.arpa", more=("--discount-fallback",)),
     "asrkit lm score 4gram.arpa more.txt": Run(says="perplexity"),
     "asrkit lm pack 4gram.arpa": Run("4gram.lm/pack.json"),
@@ -128,7 +137,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def serve_librispeech(place: Path, server: LocalServer) -> None:
-    """A recipe of the same name, nearer than ours, whose archives come from this machine."""
+    """A recipe and language models of the same name, nearer than ours, whose files come from this machine."""
     recipe = place / "recipes" / "librispeech"
     shutil.copytree(HOUSE / "recipes" / "librispeech", recipe, ignore=shutil.ignore_patterns("__pycache__"))
     archives = []
@@ -140,6 +149,13 @@ def serve_librispeech(place: Path, server: LocalServer) -> None:
         archives.append(f"Archive({keywords}, splits=({split!r},)),")
     with (recipe / "corpus.py").open("a", encoding="utf-8") as file:
         file.write("\nARCHIVES = (\n" + "\n".join(archives) + "\n)\n")
+    (place / "lm").mkdir()
+    models = (HOUSE / "lm" / "librispeech.py").read_text(encoding="utf-8")
+    models = models.replace("http://www.openslr.org/resources/11", server.address)
+    packed = server.files["3-gram.pruned.1e-7.arpa.gz"] = gzip.compress(Path("4gram.arpa").read_bytes())
+    server.files["librispeech-lm-norm.txt.gz"] = gzip.compress("\n".join(WORDS).upper().encode())
+    models = models.replace("34_094_057", str(len(packed)))
+    (place / "lm" / "librispeech.py").write_text(models, encoding="utf-8")
 
 
 @pytest.mark.slow
@@ -163,14 +179,16 @@ def test_every_command_works(place: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
 
 @pytest.mark.parametrize(
-    "page", [*HOUSE.glob("*.md"), *HOUSE.glob("docs/*.md"), *HOUSE.glob("recipes/*/*.md")], ids=lambda page: page.name
+    "page",
+    [path for pattern in ("*.md", "docs/*.md", "recipes/*/*.md", "lm/*.md") for path in HOUSE.glob(pattern)],
+    ids=lambda page: page.name,
 )
 def test_commands_in_the_documents_exist(
     page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Verbs are stood in for: only that the command line takes these words."""
     verbs = ("prepare", "train", "decode", "transcribe", "new_language", "compare_tokenizers", "demo")
-    for verb in (*verbs, "build_lm", "score_lm", "pack_lm"):
+    for verb in (*verbs, "fetch_lm", "build_lm", "score_lm", "pack_lm"):
         stand_in: dict[str, Any] = {verb: lambda *args, **kwargs: []}
         monkeypatch.setitem(sys.modules, f"asrkit.{verb}", SimpleNamespace(**stand_in))
     text = page.read_text(encoding="utf-8")

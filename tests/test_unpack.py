@@ -128,6 +128,6 @@ def test_an_archive_on_disk_that_leads_out_is_refused(tmp_path: Path) -> None:
 def test_too_little_room_to_unpack_is_found_before_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = write_archive(tmp_path, tar_of([(member("in"), b"fine")]))
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(total=100, used=0, free=100))
-    with pytest.raises(AsrkitError, match=r"has 0\.0 GB free; unpacking needs 0\.0 GB: free some space"):
+    with pytest.raises(AsrkitError, match=r"has 0\.0 MB free; unpacking needs 0\.0 MB: free some space"):
         unpack_once(archive, tmp_path / "out")
     assert names(tmp_path / "out" / "corpus") == []
