@@ -59,7 +59,7 @@ _HOMES = {
     "with_overrides": "recipe",
 }
 # modules: asrkit.train.train(...) works as well
-_VERBS = ("prepare", "train", "decode", "transcribe", "new_language", "compare_tokenizers", "demo")
+_VERBS = ("prepare", "train", "decode", "tune", "transcribe", "new_language", "compare_tokenizers", "demo")
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,7 @@ Shapes: V words, S states, C slots of the hash table.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,6 +80,11 @@ class Automaton:
     def number(self, word: str) -> int:
         """That of <unk> where the model does not know the word."""
         return number_of(word, self.words, self.word_offsets, self.word_slots, self.unknown)
+
+    def word_list(self) -> list[str]:
+        """All its words, marks included, by number."""
+        text, offsets = self.words.tobytes(), self.word_offsets.tolist()
+        return [text[first:end].decode("utf-8") for first, end in pairwise(offsets)]
 
     def score(self, state: int, word: int) -> tuple[float, int]:
         """log10 P(word | state) and the state after it."""

@@ -44,6 +44,17 @@ class Checkpoint:
     device: torch.device
 
     @property
+    def home(self) -> Path:
+        """The run's folder, or the checkpoint's own where it was taken out of its run."""
+        folder = self.path.parent
+        return folder.parent if folder.name == "checkpoints" else self.path
+
+    @property
+    def run_name(self) -> str:
+        """The recipe and the run."""
+        return f"{self.home.parent.name}/{self.home.name}"
+
+    @property
     def frame_s(self) -> float:
         """Seconds from one output frame to the next."""
         return self.features.hop_s * self.model.time_stride

@@ -11,18 +11,15 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from asrkit.cli_lm import lm
+from asrkit.cli_search import decode, transcribe, tune
 from asrkit.errors import AsrkitError
 from asrkit.options import (
-    LM,
-    Alpha,
     AsJson,
-    Beam,
-    Beta,
     DataDir,
     DataName,
     DeviceName,
@@ -168,92 +165,9 @@ def train(
     )
 
 
-@app.command()
-def decode(
-    run: Annotated[str | None, typer.Argument(help="Name or path of a run.", show_default="the newest")] = None,
-    split: Annotated[str | None, typer.Option(help="Splits, separated by commas.", show_default="test")] = None,
-    lm: LM = None,
-    beam: Beam = None,
-    alpha: Alpha = None,
-    beta: Beta = None,
-    n_best: Annotated[int | None, typer.Option(min=1, help="Hypotheses kept.", show_default="as in the recipe")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Search processes.", show_default="one for each core")] = None,
-    device: DeviceName = "auto",
-    as_json: AsJson = False,
-    data_dir: Annotated[Path | None, typer.Option(help="Where prepared data lies.", show_default="as trained")] = None,
-    exp_dir: ExpDir = Path("exp"),
-) -> None:
-    """Report word and character error rates.
-
-    Greedy without --lm, beam search with it. Reports and hypotheses lie in the run's folder, under decode/.
-
-    \b
-    Examples:
-      asrkit decode
-      asrkit decode --lm 4gram.arpa
-      asrkit decode --split dev-clean,dev-other --lm 4gram.arpa.gz --beam 200 --alpha 0.7 --beta 1.5
-      asrkit decode exp/RECIPE/20261121-093000 --json
-    """
-    from asrkit.decode import decode
-
-    news, machine = terminals(as_json)
-    reports = decode(
-        run,
-        exp_dir=exp_dir,
-        data_dir=data_dir,
-        splits=names(split),
-        lm=lm,
-        beam=beam,
-        alpha=alpha,
-        beta=beta,
-        n_best=n_best,
-        jobs=jobs,
-        device=device,
-        progress=news,
-    )
-    if as_json:
-        machine.write(json_text(reports, indent=2))
-
-
-@app.command()
-def transcribe(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Sound files of any length, rate and format.")],
-    run: Annotated[str | None, typer.Option(help="Name or path of a run.", show_default="the newest")] = None,
-    lm: LM = None,
-    beam: Beam = None,
-    alpha: Alpha = None,
-    beta: Beta = None,
-    channels: Annotated[Literal["mix", "each"], typer.Option(help="Mix channels, or transcribe each.")] = "mix",
-    device: DeviceName = "auto",
-    as_json: AsJson = False,
-    exp_dir: ExpDir = Path("exp"),
-) -> None:
-    """Write down what is said in sound files.
-
-    \b
-    Examples:
-      asrkit transcribe talk.mp3
-      asrkit transcribe a.wav b.flac c.opus --lm 4gram.arpa
-      asrkit transcribe call.wav --channels each --json > call.jsonl
-    """
-    from asrkit.transcribe import transcribe
-
-    news, machine = terminals(machine_output=True)
-    found = transcribe(
-        files,
-        run=run,
-        exp_dir=exp_dir,
-        lm=lm,
-        beam=beam,
-        alpha=alpha,
-        beta=beta,
-        channels=channels,
-        device=device,
-        progress=news,
-    )
-    named = len(files) > 1 or channels == "each"
-    for transcript in found:
-        machine.write(json_text(transcript) if as_json else _transcript_line(transcript, named=named))
+app.command()(decode)
+app.command()(tune)
+app.command()(transcribe)
 
 
 @app.command("new-language")
@@ -387,12 +301,6 @@ def demo(
     from asrkit.demo import demo
 
     demo(recipe, folder=folder, minutes=minutes, progress=terminal())
-
-
-def _transcript_line(transcript: dict[str, Any], *, named: bool) -> str:
-    channel = transcript.get("channel")
-    where = transcript["file"] if channel is None else f"{transcript['file']} channel {channel}"
-    return f"{where}: {transcript['text']}" if named else str(transcript["text"])
 
 
 def main() -> None:

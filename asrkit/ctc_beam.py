@@ -22,32 +22,31 @@ from asrkit.lexicon import NO_WORD, ROOT, child
 from asrkit.loops import compiled, lean
 from asrkit.search_model import end_score, text_score, word_score
 
-TOLERANCE = 0.05  # of the sum of a frame's probabilities, which may have been kept in 16 bits
 _NOTHING = -12.0  # log-probs below it are no matter for the sum: a thousand of them are less than .01
 CHUNK = 64  # labels tried at a time: as many as there are bits in Work.held
 
 
 @compiled
 def search(
-    model: Any, start: Any, end: Any, beams: Any, work: Any, log_probs: Any
+    model: Any, start: Any, end: Any, beams: Any, work: Any, log_probs: Any, tolerance: float
 ) -> tuple[int, float, tuple[Any, float, float]]:
     """A whole utterance, log_probs (T, V): what `check` says to it and, where that is well, the best text."""
     begin(beams, work, start.state, start.token_state, start.phrase)
-    frame, total = check(log_probs)
+    frame, total = check(log_probs, tolerance)
     if frame < 0:
         advance(model, beams, work, log_probs)
     return frame, total, best_text(model, start, end, beams, work)
 
 
 @lean
-def check(log_probs: Any) -> tuple[int, float]:
+def check(log_probs: Any, tolerance: float) -> tuple[int, float]:
     """Of log_probs (T, V) the first frame whose probabilities do not add up to 1, and their sum; -1 where all do."""
     for frame in range(len(log_probs)):
         total = 0.0
         for label in range(log_probs.shape[1]):
             if not log_probs[frame, label] < _NOTHING:  # exp would cost more than the rest
                 total += np.exp(log_probs[frame, label])
-        if not abs(total - 1.0) <= TOLERANCE:
+        if not abs(total - 1.0) <= tolerance:
             return frame, total
     return -1, 1.0
 

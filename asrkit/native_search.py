@@ -4,22 +4,23 @@ The loops are in ctc_beam.py.
 """
 
 import heapq
-import math
 from collections import defaultdict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asrkit.align import align_words
 from asrkit.automaton import SLOT, STATE, UNIGRAM, Automaton, Tables
 from asrkit.beams import NONE, Beams, Work, new_beams, new_work, with_room
 from asrkit.ctc_beam import final_scores, search
 from asrkit.errors import AsrkitError
 from asrkit.hotwords import build_hotwords, hear
 from asrkit.lexicon import ROOT, Lexicon, build_alphabet, build_lexicon
-from asrkit.search import LN_10, Hypothesis, LogProbs
+from asrkit.search import LN_10, TOLERANCE, Hypothesis, LogProbs, check_shape, not_normalised
 from asrkit.search_model import End, Model, Rules, Start, text_score
 from asrkit.settings import DecodeSettings
 from asrkit.tokenizer import Tokenizer, written
+from asrkit.word_times import FrameTimes
 
 # in place of an n-gram
 _NOTHING = Tables(np.zeros(1, dtype=UNIGRAM), np.zeros(1, dtype=STATE), np.zeros(1, dtype=SLOT))
@@ -44,9 +45,12 @@ class NativeSearch:
         words: Automaton | None = None,
         lexicon: Lexicon | None = None,
         tokens: Automaton | None = None,
+        times: FrameTimes | None = None,
     ) -> None:
-        """`lexicon` holds the words that the tokenizer can spell, with their numbers in `words`."""
-        self.tokenizer, self.options, self.words, self.tokens = tokenizer, options, words, tokens
+        """`lexicon` holds the words that the tokenizer can spell, with their numbers in `words`. With `times` every
+        word has its own, by forced alignment."""
+        self.tokenizer, self.options, self.words, self.tokens, self.times = tokenizer, options, words, tokens, times
+        self.lexicon = lexicon
         self._model = _model(tokenizer, options, words, lexicon, tokens)
         spelling = self._model.spelling
         _, phrase = hear(self._model.hotwords, np.int32(ROOT), spelling.letters, 0, spelling.boundary)
@@ -56,50 +60,53 @@ class NativeSearch:
         self._end = End(words.end if words else 0, tokens.end if tokens else 0)
         self._rooms: list[tuple[Beams, Work]] = []  # as many as threads have searched at a time
 
+    def with_options(self, options: DecodeSettings) -> "NativeSearch":
+        """The same search with other options."""
+        return NativeSearch(
+            self.tokenizer, options, words=self.words, lexicon=self.lexicon, tokens=self.tokens, times=self.times
+        )
+
     def decode(self, log_probs: LogProbs) -> list[Hypothesis]:
         """The best hypotheses for log_probs (T, V), best first; at least one.
 
         Raises:
             AsrkitError: the shape is not (T, labels), or a frame's probabilities do not add up to 1.
         """
-        wanted = len(self.tokenizer.labels)
-        if log_probs.ndim != 2 or log_probs.shape[1] != wanted:
-            raise AsrkitError(f"log-probs have shape {log_probs.shape}; wanted (frames, {wanted} labels)")
+        check_shape(log_probs, self.tokenizer)
         beams, work = self._rooms.pop() if self._rooms else self._new_room()
         beams = with_room(beams, len(log_probs), self._model.rules.detours)
         model = self._model, self._start, self._end
         # all in one call, for each costs 20 µs
-        frame, total, best = search(*model, beams, work, log_probs.astype(np.float64))
+        frame, total, best = search(*model, beams, work, log_probs.astype(np.float64), TOLERANCE)
         if frame >= 0:
-            raise AsrkitError(_not_normalised(frame, total))
-        found = [self._hypothesis(*best)] if self.options.n_best == 1 else self._n_best(beams, work)
+            raise AsrkitError(not_normalised(frame, total))
+        found = [best] if self.options.n_best == 1 else self._n_best(beams, work)
         self._rooms.append((beams, work))
-        return found
+        return [self._hypothesis(log_probs, *each) for each in found]
+
+    def lm_score(self, text: str) -> float:
+        """What the n-grams and hotwords add to a normalised text that the tokenizer spells (natural logarithm)."""
+        labels = np.array(self.tokenizer.encode(text), dtype=np.int32)
+        _, work = self._new_room()
+        return float(text_score(self._model, self._start, self._end, work, labels))
 
     def _new_room(self) -> tuple[Beams, Work]:
         return new_beams(self.options.beam), new_work(self.options.beam, len(self.tokenizer.labels))
 
-    def _n_best(self, beams: Beams, work: Work) -> list[Hypothesis]:
+    def _n_best(self, beams: Beams, work: Work) -> list[tuple[NDArray[np.int32], float, float]]:
+        """Labels, score, and the n-grams' part of it."""
         scores: NDArray[np.float64] = final_scores(self._model, self._end, beams, work)  # (B,)
         found = []
         for text, score in _best_texts(beams, scores, self.options.n_best):
             labels = np.array(text, dtype=np.int32)
-            found.append(self._hypothesis(labels, score, text_score(self._model, self._start, self._end, work, labels)))
+            found.append((labels, score, text_score(self._model, self._start, self._end, work, labels)))
         return found
 
-    def _hypothesis(self, labels: NDArray[np.int32], score: float, lm_score: float) -> Hypothesis:
-        has_lm = self.words is not None or self.tokens is not None
+    def _hypothesis(self, log_probs: LogProbs, labels: NDArray[np.int32], score: float, lm_score: float) -> Hypothesis:
+        has_lm = self.words is not None or self.tokens is not None or bool(self.options.hotwords)
         text = self.tokenizer.decode(labels.tolist())
-        return Hypothesis(text, None, float(score - lm_score), float(lm_score) if has_lm else None, float(score))
-
-
-def _not_normalised(frame: int, total: float) -> str:
-    if math.isnan(total):
-        return f"the log-probs of frame {frame} are not numbers; the model is broken (did training diverge?)"
-    return (
-        f"the probabilities of frame {frame} add up to {total:.3g}; wanted 1: log-probs are natural "
-        "logarithms, such as log_softmax gives"
-    )
+        words = align_words(log_probs, labels.tolist(), self.tokenizer, self.times) if self.times else None
+        return Hypothesis(text, words, float(score - lm_score), float(lm_score) if has_lm else None, float(score))
 
 
 def _model(

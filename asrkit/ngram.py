@@ -1,16 +1,20 @@
-"""An ARPA or KenLM file in; its word list, and base-10 scores of words in the tokenizer's case, out."""
+"""An n-gram's file and a tokenizer in; the model for a search, its words in the tokenizer's case, out."""
 
+import importlib
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import kenlm
+import numpy as np
 
+from asrkit.automaton import Automaton
 from asrkit.errors import AsrkitError
+from asrkit.lexicon import Lexicon, build_alphabet, build_lexicon
+from asrkit.packed import is_pack, open_automaton
 from asrkit.progress import Progress, Silent
 from asrkit.text_files import BOM, GZIP_MAGIC, OTHER_MAGICS, reading, starts_with
 from asrkit.tokenizer import Tokenizer, written
@@ -26,44 +30,79 @@ _COUNT = re.compile(rb"ngram\s+(\d+)\s*=\s*(\d+)\s*")
 
 @dataclass(frozen=True, kw_only=True)
 class NGram:
-    """An n-gram of words, or of labels. Words come and go in the tokenizer's case, whatever the case of the file."""
+    """An n-gram of words, or of labels. Words come and go in the tokenizer's case, whatever the case of the file.
+
+    Held by an automaton for our own search, or by KenLM for pyctcdecode, which asks for words one by one.
+    """
 
     path: Path
     order: int
     of_labels: bool  # its words are the tokenizer's labels, the space written as "▁"
     words: frozenset[str]  # the file's words, without its sentence marks, in the tokenizer's case
     spelled: tuple[str, ...]  # those that the tokenizer can spell, as it spells them, sorted
+    automaton: Automaton | None = field(repr=False)
+    lexicon: Lexicon | None = field(repr=False)  # of an automaton of words
     _to_file: Callable[[str], str] = field(repr=False)
     _model: Any = field(repr=False)  # kenlm.Model
 
     @classmethod
-    def open(cls, path: Path, tokenizer: Tokenizer, *, progress: Progress = Silent()) -> "NGram":
-        """Loads an .arpa, an .arpa.gz, or a KenLM binary with its word list beside it (its name and `.words`).
+    def open(
+        cls,
+        path: Path,
+        tokenizer: Tokenizer,
+        *,
+        with_kenlm: bool = False,
+        of_labels: bool | None = None,
+        progress: Progress = Silent(),
+    ) -> "NGram":
+        """Loads an .arpa, an .arpa.gz or a packed folder; with KenLM an .arpa, an .arpa.gz, or a KenLM binary with its
+        word list beside it (its name and `.words`). `of_labels` None: as its words look.
 
         Raises:
-            AsrkitError: no n-gram, a broken one, a binary without its word list, one that mixes upper and lower case
-                where the tokenizer has one of them, or one without a word that the tokenizer can spell.
+            AsrkitError: no n-gram, a broken one, a binary without its word list or without KenLM, one that mixes upper
+                and lower case where the tokenizer has one of them, or one without a word that the tokenizer can spell.
         """
-        is_binary = starts_with(path, KENLM_MAGIC)
-        file_words = _words_beside(path) if is_binary else read_words(path, progress=progress)
-        boundary = written(tokenizer.word_boundary)  # which no word holds, and every model of labels knows
-        labels = set(map(written, tokenizer.labels))
-        of_labels = labels.issuperset(file_words) and any(boundary in word for word in file_words)
-        to_file, from_file = (str, str) if of_labels else reconcile_case(path, file_words, tokenizer)
-        words = frozenset(word for found in file_words if to_file(word := from_file(found)) == found)
-        spelled = tuple(sorted(tokenizer.spell(word) for word in words if of_labels or tokenizer.spells(word)))
+        if path.is_dir() and not is_pack(path):
+            raise AsrkitError(f"{path} is a folder and no packed n-gram; wanted an .arpa, an .arpa.gz or a packed one")
+        automaton = None
+        if not with_kenlm:
+            if is_kenlm_binary(path):
+                raise AsrkitError(f"{path} is a KenLM binary; wanted the .arpa it was made from, or pyctcdecode")
+            automaton = open_automaton(path, progress=progress)
+            file_words = automaton.word_list()
+        elif is_pack(path):
+            raise AsrkitError(f"{path} is a packed n-gram, which KenLM cannot read; wanted the .arpa it was made from")
+        else:
+            file_words = _words_beside(path) if is_kenlm_binary(path) else read_words(path, progress=progress)
+        numbers = {word: number for number, word in enumerate(file_words) if word not in MARKS}
+        if of_labels is None:
+            of_labels = looks_like_labels(numbers, tokenizer)
+        to_file, from_file = (str, str) if of_labels else reconcile_case(path, numbers, tokenizer)
+        words = {word: number for found, number in numbers.items() if to_file(word := from_file(found)) == found}
+        labels = _written(tokenizer)
+        spelled = {
+            tokenizer.spell(word): number
+            for word, number in words.items()
+            if (word in labels if of_labels else tokenizer.spells(word))
+        }
         if not spelled:
             raise AsrkitError(
-                f"the tokenizer can spell none of the {len(file_words)} words of {path} (such as {_some(file_words)}); "
+                f"the tokenizer can spell none of the {len(numbers)} words of {path} (such as {_some(numbers)}); "
                 f"its labels are {_some(tokenizer.labels[1:], 40)}; wanted an n-gram of its language and text rules"
             )
-        model = _load_model(path, progress)
+        lexicon = None
+        if automaton and not of_labels:
+            unigrams = np.ascontiguousarray(automaton.tables.unigrams["log10"])
+            lexicon = build_lexicon(build_alphabet(tokenizer), list(spelled), list(spelled.values()), unigrams)
+        model: Any = None if automaton else _load_model(path, progress)
         return cls(
             path=path,
-            order=model.order,
+            order=automaton.order if automaton else model.order,
             of_labels=of_labels,
-            words=words,
-            spelled=spelled,
+            words=frozenset(words),
+            spelled=tuple(sorted(spelled)),
+            automaton=automaton,
+            lexicon=lexicon,
             _to_file=to_file,
             _model=model,
         )
@@ -73,20 +112,35 @@ class NGram:
         """Share of the n-gram's words that the tokenizer can spell; beam search can find no others."""
         return len(self.spelled) / len(self.words)
 
+    def reaches(self, text: str) -> bool:
+        """Whether it knows every word of the text; of labels it knows what the tokenizer spells."""
+        return self.of_labels or all(word in self.words for word in text.split())
+
+    def oov_rate(self, texts: Iterable[str]) -> float | None:
+        """Share of the running words that the n-gram does not know; None where there is no word."""
+        known = total = 0
+        for text in texts:
+            words = text.split()
+            total += len(words)
+            known += sum(word in self.words for word in words)
+        return (total - known) / total if total else None
+
+    # With KenLM
+
     def start(self) -> Any:
         """The state at the start of a sentence."""
-        state = kenlm.State()
+        state = kenlm().State()
         self._model.BeginSentenceWrite(state)
         return state
 
     def score(self, state: Any, word: str) -> tuple[float, Any]:
         """log10 P(word | state) and the state after it; an unknown word gets the file's <unk>."""
-        after = kenlm.State()
+        after = kenlm().State()
         return self._model.BaseScore(state, self._to_file(word), after), after
 
     def end_score(self, state: Any) -> float:
         """log10 P(end of sentence | state)."""
-        score: float = self._model.BaseScore(state, "</s>", kenlm.State())
+        score: float = self._model.BaseScore(state, "</s>", kenlm().State())
         return score
 
     def text_score(self, text: str) -> float:
@@ -97,14 +151,26 @@ class NGram:
             total += score
         return total + self.end_score(state)
 
-    def oov_rate(self, texts: Iterable[str]) -> float | None:
-        """Share of the running words that the n-gram does not know; None where there is no word."""
-        known = total = 0
-        for text in texts:
-            words = text.split()
-            total += len(words)
-            known += sum(word in self.words for word in words)
-        return (total - known) / total if total else None
+
+def kenlm() -> Any:
+    """The module, which only pyctcdecode and KenLM's own files need."""
+    return importlib.import_module("kenlm")
+
+
+def is_kenlm_binary(path: Path) -> bool:
+    """Whether the file begins as KenLM's binary files do."""
+    return not path.is_dir() and starts_with(path, KENLM_MAGIC)
+
+
+def looks_like_labels(words: Collection[str], tokenizer: Tokenizer) -> bool:
+    """Whether these are labels: all of them are, and some hold the word boundary, which no word holds and every model
+    of labels knows."""
+    boundary = written(tokenizer.word_boundary)
+    return _written(tokenizer).issuperset(words) and any(boundary in word for word in words)
+
+
+def _written(tokenizer: Tokenizer) -> set[str]:
+    return set(map(written, tokenizer.labels[1:]))
 
 
 def read_words(path: Path, *, progress: Progress = Silent()) -> list[str]:
@@ -241,14 +307,14 @@ def case_of(words: Iterable[str]) -> Case:
 
 
 def _load_model(path: Path, progress: Progress) -> Any:
-    config = kenlm.Config()
+    config = kenlm().Config()
     config.show_progress = False
-    config.arpa_complain = kenlm.ARPALoadComplain.NONE
+    config.arpa_complain = kenlm().ARPALoadComplain.NONE
     size_mb = path.stat().st_size / 1e6
     if size_mb > LARGE_MB:
         progress.say(f"loading {path.name} ({size_mb:,.0f} MB)")
     try:
-        return kenlm.Model(str(path), config)
+        return kenlm().Model(str(path), config)
     except OSError as error:
         if not (starts_with(path, GZIP_MAGIC) and "gzip" in str(error)):
             raise AsrkitError(f"KenLM cannot read {path}: {_reason(error)}") from error
@@ -258,7 +324,7 @@ def _load_model(path: Path, progress: Progress) -> Any:
         with reading(path) as packed, unpacked.open("wb") as out:
             shutil.copyfileobj(packed, out, 1 << 20)
         try:
-            return kenlm.Model(str(unpacked), config)
+            return kenlm().Model(str(unpacked), config)
         except OSError as error:
             raise AsrkitError(f"KenLM cannot read {path}: {_reason(error)}") from error
 

@@ -22,10 +22,35 @@ Settings = Annotated[
 DataName = Annotated[str | None, typer.Option("--data", help="Name of the data set.", show_default="the recipe's")]
 DataDir = Annotated[Path, typer.Option(help="Where prepared data lies.", file_okay=False)]
 ExpDir = Annotated[Path, typer.Option(help="Where runs lie.", file_okay=False)]
-LM = Annotated[Path | None, typer.Option("--lm", help="n-gram for beam search: .arpa, .arpa.gz or KenLM binary.")]
-Beam = Annotated[int | None, typer.Option(min=1, help="Beam width.", show_default="as in the recipe")]
-Alpha = Annotated[float | None, typer.Option(help="Weight of the n-gram.", show_default="as in the recipe")]
-Beta = Annotated[float | None, typer.Option(help="Bonus for each word.", show_default="as in the recipe")]
+TUNED = "tuned, or the recipe's"
+LM = Annotated[Path | None, typer.Option("--lm", help="n-gram: .arpa, .arpa.gz, packed folder or KenLM binary.")]
+TokenLM = Annotated[
+    Path | None, typer.Option("--token-lm", help="n-gram of labels (asrkit lm build --unit token), besides --lm.")
+]
+UnitName = Annotated[
+    Literal["word", "token"] | None, typer.Option("--unit", help="What --lm is of.", show_default="as its words look")
+]
+Engine = Annotated[
+    Literal["native", "pyctcdecode"] | None, typer.Option(help="Our own search, or pyctcdecode.", show_default="native")
+]
+Beam = Annotated[int | None, typer.Option(min=1, help="Beam width.", show_default=TUNED)]
+Alpha = Annotated[float | None, typer.Option(help="Weight of the n-gram of words.", show_default=TUNED)]
+Beta = Annotated[float | None, typer.Option(help="Bonus for each word.", show_default=TUNED)]
+UnkScore = Annotated[
+    float | None, typer.Option(help="Score of a word the n-gram does not know, besides its own.", show_default="-10")
+]
+ClosedVocab = Annotated[
+    bool | None,
+    typer.Option("--closed-vocab/--open-vocab", help="Only words of the n-gram, or any.", show_default="open"),
+]
+TokenAlpha = Annotated[float | None, typer.Option(help="Weight of the n-gram of labels.", show_default=TUNED)]
+TokenBeta = Annotated[float | None, typer.Option(help="Bonus for each label.", show_default=TUNED)]
+TokenMinLogp = Annotated[float | None, typer.Option(help="Less likely labels are not tried.", show_default="-5")]
+BeamPruneLogp = Annotated[float | None, typer.Option(help="Beams so far behind are dropped.", show_default="-10")]
+Hotwords = Annotated[
+    Path | None, typer.Option(help="Words and phrases to listen for, one a line: a file.", dir_okay=False)
+]
+HotwordScore = Annotated[float | None, typer.Option(help="Bonus for each of their words.", show_default="10")]
 DeviceName = Annotated[Device, typer.Option(help="What computes.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, for machines.")]
 
@@ -35,6 +60,15 @@ def resolved(name: str, settings: list[str] | None) -> "Recipe":
     from asrkit.recipe import load_recipe, with_overrides
 
     return with_overrides(load_recipe(name), settings or [])
+
+
+def phrases(path: Path | None) -> tuple[str, ...] | None:
+    """The lines of a file, without empty ones."""
+    if path is None:
+        return None
+    from asrkit.text_files import read_lines
+
+    return tuple(line.strip() for line in read_lines([path]) if line.strip())
 
 
 def names(text: str | None) -> list[str] | None:

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asrkit.arpa import NO_WORD
+from asrkit.arpa import NO_WORD, read_arpa
 from asrkit.atomic import part_of, storing_in, write_whole
-from asrkit.automaton import FREE, SLOT, STATE, UNIGRAM, Automaton, Tables
+from asrkit.automaton import FREE, SLOT, STATE, UNIGRAM, Automaton, Tables, build_automaton
 from asrkit.errors import AsrkitError
+from asrkit.progress import Progress, Silent
 
 FORMAT = 1
 MARKER = "pack.json"
@@ -90,6 +91,15 @@ def read_pack(folder: Path) -> Automaton:
     if trouble := _trouble(automaton):
         raise AsrkitError(f"{folder} is a damaged n-gram: {trouble}; pack it again")
     return automaton
+
+
+def open_automaton(path: Path, *, progress: Progress = Silent()) -> Automaton:
+    """An .arpa, an .arpa.gz, or the folder of a packed model.
+
+    Raises:
+        AsrkitError: no n-gram model, or a damaged one.
+    """
+    return read_pack(path) if is_pack(path) else build_automaton(read_arpa(path, progress=progress), path)
 
 
 def _arrays(automaton: Automaton) -> dict[str, NDArray[Any]]:

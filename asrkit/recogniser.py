@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,12 @@ from numpy.typing import NDArray
 from asrkit import audio
 from asrkit.audio import SAMPLE_RATE_HZ, Samples
 from asrkit.checkpoint import Checkpoint, find_run, load_checkpoint
+from asrkit.decoder import Unit, open_decoder, with_options
 from asrkit.errors import AsrkitError
-from asrkit.ngram import NGram
-from asrkit.prefix_search import beam_search
 from asrkit.progress import Progress, Silent
-from asrkit.search import Hypothesis, greedy
+from asrkit.search import Hypothesis
 from asrkit.segment import segment
+from asrkit.tuned import tuned_options
 from asrkit.word_times import FrameTimes, WordTime
 
 BLOCK_S = 10.0  # of a file in memory, beside the segment it goes into
@@ -115,31 +114,31 @@ def load(
     *,
     exp_dir: str | Path = "exp",
     lm: str | Path | None = None,
-    beam: int | None = None,
-    alpha: float | None = None,
-    beta: float | None = None,
+    token_lm: str | Path | None = None,
+    unit: Unit | None = None,
     device: str = "auto",
     progress: Progress = Silent(),
+    **options: Any,
 ) -> Recogniser:
     """The recogniser of a run: its name, its folder, one of its checkpoints, or None for the newest under `exp_dir`.
 
-    Greedy without an n-gram, else beam search with it; `beam`, `alpha` and `beta` default to the recipe's.
+    Greedy without an n-gram, else beam search with it; `options` as for `asrkit.decode.decode`.
 
     Raises:
         AsrkitError: no such run, a checkpoint or an n-gram that cannot be read, or one that does not go with the other.
     """
     checkpoint = load_checkpoint(find_run(run, exp_dir), device)
-    times = FrameTimes(checkpoint.frame_s, -checkpoint.pad_s)
-    asked = {"beam": beam, "alpha": alpha, "beta": beta}
-    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
-    if lm is None and given:
-        raise AsrkitError(f"{', '.join(given)} without an n-gram: greedy decoding has no settings; wanted --lm FILE")
-    if lm is None:
-        return Recogniser(checkpoint, partial(greedy, tokenizer=checkpoint.tokenizer, times=times))
-    ngram = NGram.open(Path(lm), checkpoint.tokenizer, progress=progress)
-    settings = replace(checkpoint.decode_settings, n_best=1, **given)
-    beams = beam_search(checkpoint.tokenizer, ngram, settings, times)
-    return Recogniser(checkpoint, lambda log_probs: beams.decode(log_probs)[0])
+    decoder = open_decoder(
+        checkpoint.tokenizer,
+        with_options(checkpoint.decode_settings, tuned_options(checkpoint.home, lm, token_lm) | {"n_best": 1}),
+        {name: value for name, value in options.items() if value is not None},
+        lm=lm,
+        token_lm=token_lm,
+        unit=unit,
+        times=FrameTimes(checkpoint.frame_s, -checkpoint.pad_s),
+        progress=progress,
+    )
+    return Recogniser(checkpoint, lambda log_probs: decoder.search(log_probs)[0])
 
 
 def _mono(samples: NDArray[Any], sample_rate_hz: int, channel: int | None) -> Samples:

@@ -95,11 +95,7 @@ class Conditions:
     data: str
     data_fingerprint: str
     split: str
-    engine: str  # greedy or pyctcdecode
-    lm: str | None = None
-    beam: int | None = None
-    alpha: float | None = None
-    beta: float | None = None
+    search: Mapping[str, Any]  # engine, n-grams and options, as Decoder.conditions gives them
     utterances_in_corpus: int
     excluded: Mapping[str, int]  # reason -> utterances of the corpus that were not scored
     acoustic_s: float | None  # wall time of the model; None when its log-probs were cached
@@ -119,11 +115,7 @@ def report(conditions: Conditions, results: Sequence[Result]) -> dict[str, Any]:
         "data": conditions.data,
         "data_fingerprint": conditions.data_fingerprint,
         "split": conditions.split,
-        "engine": conditions.engine,
-        "lm": conditions.lm,
-        "beam": conditions.beam,
-        "alpha": conditions.alpha,
-        "beta": conditions.beta,
+        **conditions.search,
         "utterances": len(results),
         "utterances_in_corpus": conditions.utterances_in_corpus,
         "excluded": dict(conditions.excluded),

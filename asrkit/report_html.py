@@ -78,8 +78,9 @@ def page(report: Mapping[str, Any], results: Sequence["Result"], evidence: "Evid
     """The whole page of one report.json, its results and their evidence."""
     title = f"{report['run']} on {report['split']}"
     how = report["engine"]
-    if report["lm"] is not None:
-        how += f" with {report['lm']}, beam {report['beam']}, alpha {report['alpha']:g}, beta {report['beta']:g}"
+    if report.get("beam") is not None:
+        chosen = ("lm", "alpha", "beta", "token_lm", "token_alpha", "token_beta", "beam", "closed_vocab")
+        how += ": " + ", ".join(f"{name} {report[name]}" for name in chosen if report[name] not in (None, False))
     sections = [
         f"<h1>{escape(title)}</h1><p class=soft>{escape(how)}</p>",
         _tiles(report),

@@ -6,22 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from asrkit.arpa import read_arpa
-from asrkit.automaton import Automaton, build_automaton
 from asrkit.errors import AsrkitError
-from asrkit.packed import is_pack, read_pack
+from asrkit.packed import open_automaton
 from asrkit.progress import Progress, Silent
 from asrkit.recipe import Recipe
 from asrkit.text_files import read_lines
-
-
-def open_automaton(path: Path, *, progress: Progress = Silent()) -> Automaton:
-    """An .arpa, an .arpa.gz, or the folder of a packed model.
-
-    Raises:
-        AsrkitError: no n-gram model, or a damaged one.
-    """
-    return read_pack(path) if is_pack(path) else build_automaton(read_arpa(path, progress=progress), path)
 
 
 def score_lm(

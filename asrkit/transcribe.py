@@ -17,19 +17,15 @@ def transcribe(
     *,
     run: str | Path | None = None,
     exp_dir: str | Path = "exp",
-    lm: str | Path | None = None,
-    beam: int | None = None,
-    alpha: float | None = None,
-    beta: float | None = None,
     channels: Channels = "mix",
-    device: str = "auto",
     progress: Progress = Silent(),
+    **loading: Any,
 ) -> Iterator[dict[str, Any]]:
     """The transcripts of the files, in their order, each as soon as it is there; docs/formats.md shows one.
 
     `channels` "mix" gives one for each file, "each" one for each channel. Files of any length take bounded memory:
     they are cut at quiet places into segments of at most 30 s. A file that cannot be read is warned of, the others
-    go on, and the error comes at the end.
+    go on, and the error comes at the end. `loading` is what `asrkit.load` takes besides: n-grams, options, device.
 
     Raises:
         AsrkitError: at once, when the run or the n-gram cannot be used; at the end, when some file could not be read.
@@ -38,7 +34,7 @@ def transcribe(
         raise AsrkitError(f"channels is {channels!r}; wanted mix or each")
     if not paths:
         raise AsrkitError("no file to transcribe; wanted one sound file or more")
-    recogniser = load(run, exp_dir=exp_dir, lm=lm, beam=beam, alpha=alpha, beta=beta, device=device, progress=progress)
+    recogniser = load(run, exp_dir=exp_dir, progress=progress, **loading)
     return _transcripts(recogniser, [Path(path) for path in paths], channels, progress)
 
 
