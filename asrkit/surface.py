@@ -32,7 +32,7 @@ def surface_page(title: str, found: Mapping[str, Any]) -> str:
     parts += [f"<h2>{escape(' and '.join(one['options']))}</h2>{_picture(one)}" for one in found["surfaces"]]
     if found["beams"]:
         rows = "".join(f"<tr><td>{beam}<td>{100 * rate:.2f} %" for beam, rate in found["beams"])
-        parts.append(f"<h2>Beam</h2><table><tr><th>beam<th>{found['by'].upper()}{rows}</table>")
+        parts.append(f"<h2>Beam</h2><table><tr><th>beam<th>error rate{rows}</table>")
     return "".join(parts) + "\n"
 
 
