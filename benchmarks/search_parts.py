@@ -1,6 +1,7 @@
 """Parts of the benchmark that search: engines side by side on one thread, asrkit alone on two."""
 
 import functools
+import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -53,6 +54,7 @@ def tuned(engines: Sequence[Engine], dev: Fold, test: Fold, grid: Grid) -> dict[
     found = {}
     for engine in engines:
         same_as = ALL_LABELS.name if engine.name == WIDE.name else None
+        print(f"  {engine.name} ...", file=sys.stderr, flush=True)  # this may take minutes
         settings[engine.name] = settings[same_as] if same_as else tune(engine, dev, grid)
         found[engine.name] = measure(engine, settings[engine.name], test)
     return found
