@@ -70,7 +70,12 @@ def native(tokenizer: Tokenizer, lm: WordLm, *, beam: int, closed: bool) -> Engi
             unk_score=alpha * UNKNOWN,
             closed=closed,
         )
-        return lambda log_probs: search.decode(log_probs)[0].text
+
+        def decode(log_probs: LogProbs) -> str:
+            found = search.decode(log_probs)
+            return found[0].text if found else ""  # a closed search may end within a word in all its beams
+
+        return decode
 
     return Engine(f"native, {'closed' if closed else 'open'}", make)
 
