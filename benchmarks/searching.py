@@ -1,0 +1,152 @@
+"""An engine, utterances and their texts in; settings tuned on one fold, and rates and speed on another, out."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from engines import Decode, Engine, LogProbs
+from numpy.typing import NDArray
+
+from asrkit.error_rates import Counts, align, count, total
+
+MIN_CPU_S, MAX_PASSES = 3.0, 5  # a fast engine passes over the utterances until so much time is measured
+WARM_UP = 2  # utterances decoded before the clock starts: what is compiled or built on the way is no search
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Utterances and what was said."""
+
+    log_probs: list[LogProbs]
+    texts: list[str]
+    frame_s: float
+
+    @property
+    def audio_s(self) -> float:
+        return sum(map(len, self.log_probs)) * self.frame_s
+
+    def every(self, step: int) -> "Fold":
+        """A sample of it."""
+        return Fold(self.log_probs[::step], self.texts[::step], self.frame_s)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Settings to try: all pairs on a sample of the fold, then those around the best on all of it."""
+
+    alphas: tuple[float, ...]
+    betas: tuple[float, ...]
+    every: int = 1  # utterance, for all pairs
+    fine_alpha: float = 0.0  # step around the best; 0 for none
+    fine_beta: float = 0.0
+
+    def __str__(self) -> str:
+        sample = f" on every {self.every}th utterance" if self.every > 1 else ""
+        coarse = f"alpha {_listed(self.alphas)} x beta {_listed(self.betas)}{sample}"
+        fine = (
+            f", then +-{self.fine_alpha:g} and +-{self.fine_beta:g} around the best on all" if self.fine_alpha else ""
+        )
+        return coarse + fine
+
+
+def _listed(values: Sequence[float]) -> str:
+    return "/".join(f"{value:g}" for value in values)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What an engine made of a fold."""
+
+    engine: str
+    alpha: float
+    beta: float
+    words: list[Counts]  # errors of each utterance
+    characters: list[Counts]  # with spaces
+    speed: float  # audio-seconds per CPU-second
+
+    @property
+    def wer(self) -> float:
+        return total(self.words).rate
+
+    @property
+    def cer(self) -> float:
+        return total(self.characters).rate
+
+    def row(self) -> dict[str, float | str]:
+        """As it is printed."""
+        found = {"alpha": self.alpha, "beta": self.beta, "WER": self.wer, "CER": self.cer}
+        rounded = {name: round(value, 4) for name, value in found.items()}
+        return {"engine": self.engine, **rounded, "audio-s per CPU-s": round(self.speed, 1)}
+
+
+def word_counts(texts: Sequence[str], found: Sequence[str]) -> list[Counts]:
+    """Errors in the words of each utterance."""
+    return [count(align(text.split(), other.split())) for text, other in zip(texts, found, strict=True)]
+
+
+def character_counts(texts: Sequence[str], found: Sequence[str]) -> list[Counts]:
+    """Errors in the characters of each utterance, spaces among them."""
+    return [count(align(text, other)) for text, other in zip(texts, found, strict=True)]
+
+
+def tune(engine: Engine, fold: Fold, grid: Grid) -> tuple[float, float]:
+    """The alpha and beta with the lowest WER on the fold."""
+    wer_of: dict[tuple[float, float], float] = {}
+
+    def best(pairs: Sequence[tuple[float, float]], sample: Fold) -> tuple[float, float]:
+        wer_of.clear()
+        for pair in pairs:
+            decode = engine.make(*pair)
+            wer_of[pair] = total(word_counts(sample.texts, list(map(decode, sample.log_probs)))).rate
+        return min(wer_of, key=wer_of.__getitem__)
+
+    alpha, beta = best([(alpha, beta) for alpha in grid.alphas for beta in grid.betas], fold.every(grid.every))
+    if not grid.fine_alpha:
+        return alpha, beta
+    around = [
+        (round(alpha + a * grid.fine_alpha, 3), round(beta + b * grid.fine_beta, 3))
+        for a in (-1, 0, 1)
+        for b in (-1, 0, 1)
+    ]
+    return best(around, fold)
+
+
+def measure(engine: Engine, settings: tuple[float, float], fold: Fold) -> Measured:
+    """Rates and speed, on this thread."""
+    decode = engine.make(*settings)
+    found, cpu_s, passes = timed(decode, fold.log_probs)
+    speed = passes * fold.audio_s / cpu_s
+    words, characters = word_counts(fold.texts, found), character_counts(fold.texts, found)
+    return Measured(engine.name, *settings, words, characters, speed)
+
+
+def timed(decode: Decode, log_probs: Sequence[LogProbs]) -> tuple[list[str], float, int]:
+    """The texts, the CPU time of all passes, and their number."""
+    for item in log_probs[:WARM_UP]:
+        decode(item)
+    cpu_s, passes = 0.0, 0
+    while cpu_s < MIN_CPU_S and passes < MAX_PASSES:
+        before = time.thread_time()
+        found = [decode(item) for item in log_probs]
+        cpu_s += time.thread_time() - before
+        passes += 1
+    return found, cpu_s, passes
+
+
+def bootstrap(one: Measured, other: Measured, *, seed: int = 1) -> tuple[float, float, float]:
+    """WER of one less that of the other, over resampled utterances: the middle 95 %, and the share below 0."""
+    differences = _resampled(one.words, seed) - _resampled(other.words, seed)
+    low, high = np.percentile(differences, [2.5, 97.5])
+    return float(low), float(high), float((differences < 0).mean())
+
+
+def _resampled(words: Sequence[Counts], seed: int) -> NDArray[np.float64]:
+    errors, units = np.array([[each.errors, each.units] for each in words]).T
+    numbers = np.random.default_rng(seed)  # the same draws for both
+    rates = np.empty(RESAMPLES)
+    for at in range(RESAMPLES):
+        drawn = numbers.integers(0, len(words), len(words))
+        rates[at] = errors[drawn].sum() / units[drawn].sum()
+    return rates

@@ -1,0 +1,96 @@
+"""benchmarks/: generators give what their seeds say, and decoding.py runs without recordings beside it."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from asrkit.error_rates import Counts
+from asrkit.search import greedy
+from asrkit.tokenizer import CharacterTokenizer
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Imports one of the scripts, as they import each other."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+    def load(name: str) -> ModuleType:
+        return importlib.import_module(name)
+
+    return load
+
+
+def test_a_language_is_its_seed(script: Any) -> None:
+    zipf_text = script("zipf_text")
+    language = zipf_text.latin(200)
+    assert language == zipf_text.latin(200)
+    assert len(set(language.words)) == 200
+    assert not set(language.words) & set(language.strangers)
+    texts = list(language.texts(50, 8, seed=3))
+    assert texts == list(language.texts(50, 8, seed=3)) != list(language.texts(50, 8, seed=4))
+    assert {len(text) for text in texts} == {8}
+    assert any(word in language.strangers for text in language.texts(9, 9, seed=3, strange=0.5) for word in text)
+
+
+def test_frequent_words_follow_zipfs_law_and_words_each_other(script: Any) -> None:
+    drawn = script("zipf_text").draw(1000, 2000, 20, seed=1)
+    counts = np.bincount(drawn.ravel(), minlength=1000)
+    assert counts[:10].min() > counts[500:].mean() * 5
+    after = [tuple(pair) for pair in np.stack([drawn[:, 10], drawn[:, 11]], axis=1).tolist()]
+    assert len(set(after)) < 0.95 * len({(a, b) for (a, _), (_, b) in zip(after, after[::-1], strict=True)})
+
+
+@pytest.mark.parametrize("name", ["PEAKY", "SOFT"])
+def test_log_probs_are_a_distribution_around_their_text(script: Any, name: str) -> None:
+    posteriors = script("posteriors")
+    tokenizer = CharacterTokenizer(" abcdefgh")
+    made = [
+        posteriors.make_log_probs(
+            tokenizer.encode("head bag abed"), np.arange(1, 10), frames=60, style=getattr(posteriors, name), seed=seed
+        )
+        for seed in ((1, 1), (1, 1), (1, 2))
+    ]
+    assert np.exp(made[0]).sum(axis=1) == pytest.approx(1, abs=1e-4)
+    assert (made[0] == made[1]).all()
+    assert (made[0] != made[2]).any()
+    assert len(set(greedy(made[0], tokenizer).text) & set("head bag abed")) > 4
+
+
+def test_the_bootstrap_knows_the_better_one(script: Any) -> None:
+    searching = script("searching")
+    texts = ["a b c d"] * 40
+    found = {"good": ["a b c x"] * 20 + ["a b c d"] * 20, "bad": ["a x c x"] * 30 + ["a b c d"] * 10}
+    good, bad = (
+        searching.Measured(name, 0.5, 1.0, searching.word_counts(texts, said), [Counts(1)], 1.0)
+        for name, said in found.items()
+    )
+    assert (good.wer, bad.wer) == (20 / 160, 60 / 160)
+    low, high, below = searching.bootstrap(good, bad)
+    assert low < -0.25 < high < 0
+    assert below == 1
+
+
+@pytest.mark.slow
+def test_decoding_runs_without_anything_beside_it(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "decoding.py"), "--quick", "--shared", str(tmp_path / "nothing")]
+    command += ["--only", "posteriors,generated,threads", "--folder", str(tmp_path), "--json", str(tmp_path / "a.json")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "posteriors left out: no reference posteriors" in done.stdout
+    found = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    tables = {title.split(":")[0]: rows for title, rows in found["tables"].items()}
+    for name in ("29 labels, peaky", "29 labels, soft"):
+        rates = {row["engine"]: row["WER"] for row in tables[name]}
+        assert {"native, open", "native, closed", "pyctcdecode"} <= rates.keys()
+        assert max(rates.values()) < 0.3
+    assert all({"what", "seen", "limit", "met"} <= target.keys() for target in found["targets"])
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.json"]
