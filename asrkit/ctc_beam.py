@@ -283,41 +283,53 @@ def _become(
 def best_text(model: Any, start: Any, end: Any, beams: Any, work: Any) -> tuple[Any, float, float]:
     """Of the best beam, the end of the text included: its labels (U,), its score, and the n-grams' and hotwords' part
     of that."""
-    scores = final_scores(model, end, beams, work)
+    scores, whole = final_scores(model, end, beams, work)
     best = 0
     for beam in range(len(scores)):
         if scores[beam] > scores[best]:
             best = beam
-    labels = labels_of(beams, beams.sets[beams.used[0], best].node)
+    labels = labels_of(model, beams, beams.sets[beams.used[0], best].node, whole)
     return labels, scores[best], text_score(model, start, end, work, labels)
 
 
 @compiled
-def final_scores(model: Any, end: Any, beams: Any, work: Any) -> Any:
-    """For each beam (B,): ln of its mass, the end of the text included; -inf where the text cannot end, unless none
-    can."""
-    nodes, ends = model.lexicon.nodes, model.ends
-    now = beams.sets[beams.used[0]]
+def final_scores(model: Any, end: Any, beams: Any, work: Any) -> tuple[Any, bool]:
+    """For each beam (B,) ln of its mass, the end of the text included; -inf where it cannot end here, for its grammar
+    or because it is within a word that the n-gram does not know. Where none can, of all without their unfinished
+    words: then the second value is False."""
     scores = np.empty(beams.used[1])
-    some_end = False
-    for beam in range(beams.used[1]):
-        some_end |= ends[now[beam].grammar]
-    for beam in range(beams.used[1]):
-        own = now[beam]
-        if some_end and not ends[own.grammar]:
-            scores[beam] = -np.inf
-            continue
-        scores[beam] = np.log(own.blank + own.spoken) + beams.log_scale[0]
-        scores[beam] += end_score(model, work.memo, end, own.place, own.state, own.token_state, own.phrase)
-        if model.rules.has_words and own.place != ROOT:
-            scores[beam] -= np.log(nodes[own.place].ahead)
-    return scores
+    for whole in (True, False):
+        some_end = False
+        for beam in range(beams.used[1]):
+            scores[beam] = _final_score(model, end, beams.sets[beams.used[0], beam], beams.log_scale[0], work, whole)
+            some_end |= scores[beam] > -np.inf
+        if some_end:
+            break
+    return scores, whole
+
+
+@lean
+def _final_score(model: Any, end: Any, own: Any, log_scale: float, work: Any, whole: bool) -> float:
+    if whole and not model.ends[own.grammar]:
+        return -np.inf
+    place = own.place if whole else np.int32(ROOT)
+    score = np.log(own.blank + own.spoken) + log_scale
+    score += end_score(model, work.memo, end, place, own.state, own.token_state, own.phrase)
+    if model.rules.has_words and own.place != ROOT:
+        score -= np.log(model.lexicon.nodes[own.place].ahead)
+    return score
 
 
 @compiled
-def labels_of(beams: Any, node: int) -> Any:
-    """The labels (U,) from the root of the tree to a node."""
+def labels_of(model: Any, beams: Any, node: int, whole: bool) -> Any:
+    """The labels (U,) from the root of the tree to a node; `whole` False leaves out the last word, where the n-gram
+    wants known ones."""
     tree = beams.tree
+    if not whole and model.rules.closed:
+        cut = False
+        while tree[node].parent != NONE and not cut:
+            cut = model.spelling.labels[tree[node].label].ends_word != 0
+            node = tree[node].parent
     length, at = 0, node
     while tree[at].parent != NONE:
         at = tree[at].parent

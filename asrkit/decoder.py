@@ -71,7 +71,7 @@ class Decoder:
             unused = [name for name in values if not self.lm and name in ("alpha", "beta", "unk_score", "closed_vocab")]
             unused += [name for name in values if not self.token_lm and name in ("token_alpha", "token_beta")]
             unused += [] if self.options.hotwords else ["hotword_score"]
-            unused += ["unk_score", "closed_vocab", "hotwords"] if self.engine == "pyctcdecode" else []
+            unused += ["closed_vocab", "hotwords"] if self.engine == "pyctcdecode" else []
             values |= dict.fromkeys(unused)
         del values["engine"]
         return {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from asrkit.align import align_words
 from asrkit.automaton import SLOT, STATE, UNIGRAM, Automaton, Tables
 from asrkit.beams import NONE, Beams, Work, new_beams, new_work, with_room
-from asrkit.ctc_beam import final_scores, search
+from asrkit.ctc_beam import best_text, final_scores, search
 from asrkit.errors import AsrkitError
 from asrkit.hotwords import build_hotwords, hear
 from asrkit.lexicon import ROOT, Lexicon, build_alphabet, build_lexicon
@@ -29,8 +29,9 @@ _NOTHING = Tables(np.zeros(1, dtype=UNIGRAM), np.zeros(1, dtype=STATE), np.zeros
 class NativeSearch:
     """CTC prefix beam search: log-probs (T, V) -> the `n_best` best hypotheses, best first.
 
-    Ranked by ln P(acoustic) + alpha * ln P(n-gram of words) + beta * words + unk_score * unknown words, likewise for an
-    n-gram of labels, and hotword_score for each word of a hotword.
+    Ranked by ln P(acoustic) + alpha * ln P(n-gram of words) + beta * words, where an unknown word's probability is
+    10^unk_score times what the n-gram says; likewise for an n-gram of labels; and hotword_score for each word of a
+    hotword.
 
     May be used by several threads at once.
     """
@@ -95,7 +96,9 @@ class NativeSearch:
 
     def _n_best(self, beams: Beams, work: Work) -> list[tuple[NDArray[np.int32], float, float]]:
         """Labels, score, and the n-grams' part of it."""
-        scores: NDArray[np.float64] = final_scores(self._model, self._end, beams, work)  # (B,)
+        scores, whole = final_scores(self._model, self._end, beams, work)  # (B,)
+        if not whole:  # nothing to choose from: no beam can end here
+            return [best_text(self._model, self._start, self._end, beams, work)]
         found = []
         for text, score in _best_texts(beams, scores, self.options.n_best):
             labels = np.array(text, dtype=np.int32)
@@ -124,7 +127,7 @@ def _model(
     word_weight = options.alpha * LN_10
     outside = 1.0
     if words:
-        unknown = word_weight * float(words.tables.unigrams["log10"][words.unknown]) + options.unk_score
+        unknown = word_weight * (float(words.tables.unigrams["log10"][words.unknown]) + options.unk_score)
         outside = 0.0 if options.closed_vocab else float(np.exp(unknown))
     token_of = [tokens.number(written(label)) if tokens else 0 for label in tokenizer.labels]
     rules = Rules(
@@ -133,8 +136,10 @@ def _model(
         word_weight=word_weight,
         word_bonus=options.beta,
         unknown=words.unknown if words else 0,
-        unknown_score=options.unk_score,
-        unknown_most=np.exp(word_weight * (words.unknown_most) + options.beta + options.unk_score) if words else 0.0,
+        unknown_score=word_weight * options.unk_score,
+        unknown_most=float(np.exp(word_weight * (words.unknown_most + options.unk_score) + options.beta))
+        if words
+        else 0,
         closed=options.closed_vocab,
         has_tokens=tokens is not None,
         token_weight=options.token_alpha * LN_10,

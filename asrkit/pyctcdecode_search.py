@@ -17,7 +17,6 @@ from asrkit.settings import DecodeSettings
 from asrkit.tokenizer import Tokenizer
 from asrkit.word_times import FrameTimes, WordTime
 
-UNKNOWN_LOG10 = -10.0  # added to the score of a word that the n-gram does not know, as pyctcdecode has it
 UNKNOWN_LETTERS = 6  # a partial word that begins no known word costs more for each letter beyond these
 
 
@@ -38,7 +37,7 @@ class BeamSearch:
         lm: NGram | None = None,
         times: FrameTimes | None = None,
     ) -> None:
-        """`unk_score` and whatever concerns labels, hotwords or a closed vocabulary is not for this engine."""
+        """Whatever concerns labels, hotwords or a closed vocabulary is not for this engine."""
         self.tokenizer, self.options, self.times, self.lm = tokenizer, options, times, lm
         alphabet = Alphabet(["", *map(_Label, tokenizer.labels[1:])], is_bpe=tokenizer.word_boundary != " ")
         self._decoder = BeamSearchDecoderCTC(alphabet, _WordScores(lm, tokenizer, options) if lm else None)
@@ -72,7 +71,7 @@ class BeamSearch:
             return 0.0
         words = text.split()
         unknown = sum(word not in self.lm.words for word in words)
-        log10 = self.lm.text_score(text) + UNKNOWN_LOG10 * unknown
+        log10 = self.lm.text_score(text) + self.options.unk_score * unknown
         return self.options.alpha * LN_10 * log10 + self.options.beta * len(words)
 
     def _hypothesis(self, text: str, _state: Any, frames: list[Any], logp: float, score: float) -> Hypothesis:
@@ -104,7 +103,8 @@ class _WordScores(AbstractLanguageModel):
     """
 
     def __init__(self, lm: NGram, tokenizer: Tokenizer, options: DecodeSettings) -> None:
-        self.lm, self.tokenizer, self.alpha, self.beta = lm, tokenizer, options.alpha, options.beta
+        self.lm, self.tokenizer = lm, tokenizer
+        self.alpha, self.beta, self.unk_score = options.alpha, options.beta, options.unk_score
 
     @property
     def order(self) -> int:
@@ -119,14 +119,14 @@ class _WordScores(AbstractLanguageModel):
         place = bisect_left(spelled, partial)
         if place < len(spelled) and spelled[place].startswith(partial):
             return 0.0
-        return UNKNOWN_LOG10 * max(1.0, len(partial) / UNKNOWN_LETTERS)
+        return self.unk_score * max(1.0, len(partial) / UNKNOWN_LETTERS)
 
     def score(self, state: Any, word: str, is_last_word: bool = False) -> tuple[float, Any]:
         log10, after, bonus = 0.0, state, 0.0
         if word:
             word = self.tokenizer.read(word)
             log10, after = self.lm.score(state, word)
-            log10 += 0.0 if word in self.lm.words else UNKNOWN_LOG10
+            log10 += 0.0 if word in self.lm.words else self.unk_score
             bonus = self.beta
         if is_last_word:
             log10 += self.lm.end_score(after)

@@ -268,13 +268,13 @@ class TrainSettings(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeSettings(Section):
-    """Beam search with an n-gram; greedy decoding has no settings. Scores are natural logarithms."""
+    """Beam search with an n-gram; greedy decoding has no settings. Natural logarithms, where nothing else is said."""
 
     engine: Literal["native", "pyctcdecode"] = "native"
     beam: int = 100
     alpha: float = 0.5  # weight of the n-gram of words
     beta: float = 1.0  # bonus for each word
-    unk_score: float = -10.0  # for each word that the n-gram does not know, besides what it says
+    unk_score: float = -10.0  # log10, weighted as the n-gram's: for each word that it does not know, besides its own
     closed_vocab: bool = False  # only words that the n-gram knows
     token_alpha: float = 0.5  # weight of the n-gram of labels
     token_beta: float = 0.0  # bonus for each label

@@ -19,7 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asrkit.automaton import MARKS, Automaton
+from asrkit.lexicon import build_alphabet, build_lexicon
 from asrkit.native_search import NativeSearch
+from asrkit.settings import DecodeSettings
 from asrkit.tokenizer import Tokenizer
 
 LogProbs = NDArray[np.float32]  # (T, V)
@@ -27,7 +29,6 @@ Decode = Callable[[LogProbs], str]
 LN_10 = float(np.log(10))
 FLASHLIGHT = "flashlight.lib.text.decoder"
 HOW_TO_INSTALL = "python -m pip install --constraint constraints.txt '.[bench]'"
-UNKNOWN = -10.0 * LN_10  # what pyctcdecode adds for an unknown word by default, weighed by alpha; ours the same here
 
 
 @dataclass(frozen=True)
@@ -58,24 +59,13 @@ class WordLm:
 def native(tokenizer: Tokenizer, lm: WordLm, *, beam: int, closed: bool) -> Engine:
     """Our own search."""
     spelled = lm.spelled(tokenizer)
+    unigrams = np.ascontiguousarray(lm.automaton.tables.unigrams["log10"])
+    lexicon = build_lexicon(build_alphabet(tokenizer), list(spelled), list(spelled.values()), unigrams)
 
     def make(alpha: float, beta: float) -> Decode:
-        search = NativeSearch(
-            tokenizer,
-            words=lm.automaton,
-            spelled=spelled,
-            beam=beam,
-            alpha=alpha,
-            beta=beta,
-            unk_score=alpha * UNKNOWN,
-            closed=closed,
-        )
-
-        def decode(log_probs: LogProbs) -> str:
-            found = search.decode(log_probs)
-            return found[0].text if found else ""  # a closed search may end within a word in all its beams
-
-        return decode
+        options = DecodeSettings(beam=beam, alpha=alpha, beta=beta, closed_vocab=closed)
+        search = NativeSearch(tokenizer, options, words=lm.automaton, lexicon=lexicon)
+        return lambda log_probs: search.decode(log_probs)[0].text
 
     return Engine(f"native, {'closed' if closed else 'open'}", make)
 
