@@ -1,130 +1,31 @@
 """From a prepared data set and a checkpoint to reports, with a very small model that has learnt nothing."""
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 import torch
+from house import ARPA, RECIPE, TEXTS, House, Told, build_house, save_run
 from tiny import TINY
 
 from asrkit import log_probs, search
-from asrkit.checkpoint import Checkpoint, build, load_checkpoint, save_checkpoint
+from asrkit.checkpoint import Checkpoint, load_checkpoint
 from asrkit.decode import decode
 from asrkit.errors import AsrkitError
 from asrkit.prepare import prepare
-from asrkit.progress import Silent
 from asrkit.report import TABLE_COLUMNS
-from asrkit.settings import FiltersSettings
-from asrkit.shards import INDEX_DTYPE, JoinedIndex, open_data, shard_path
-
-RECIPE = replace(TINY, filters=FiltersSettings(max_dropped=0.2))
-TEXTS = ["ab ba", "b a", "abba", "a b a", "ba ba", "b", "ab ab ab", "a"]
-ARPA = """\\data\\
-ngram 1=6
-ngram 2=1
-
-\\1-grams:
--3\t<unk>
--99\t<s>\t-0.3
--0.9\t</s>
--0.7\tA\t-0.2
--1.1\tAB\t-0.1
--1.2\tB
-
-\\2-grams:
--0.2\t<s> AB
-
-\\end\\
-"""
-
-
-@dataclass
-class Told(Silent):
-    """Progress that remembers."""
-
-    said: list[str] = field(default_factory=list)
-    warned: list[str] = field(default_factory=list)
-    tables: list[tuple[str, Sequence[str], Sequence[Sequence[object]]]] = field(default_factory=list)
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
-
-    def warn(self, message: str) -> None:
-        self.warned.append(message)
-
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        self.tables.append((title, columns, rows))
-
-
-@dataclass(frozen=True)
-class House:
-    """data/, exp/ and an n-gram below one folder."""
-
-    root: Path
-
-    @property
-    def run(self) -> Path:
-        return self.root / "exp" / "tiny" / "first"
-
-    @property
-    def lm(self) -> Path:
-        return self.root / "ab.arpa"
-
-    def decode(self, run: str | Path | None = None, **options: Any) -> list[dict[str, Any]]:
-        torch.set_num_threads(1)
-        return decode(run, exp_dir=self.root / "exp", data_dir=self.root / "data", device="cpu", **options)
-
-    def report(self, name: str) -> dict[str, Any]:
-        report: dict[str, Any] = json.loads((self.run / "decode" / name / "report.json").read_text(encoding="utf-8"))
-        return report
-
-    def hypotheses(self, name: str) -> list[dict[str, Any]]:
-        lines = (self.run / "decode" / name / "hypotheses.jsonl").read_text(encoding="utf-8")
-        return [json.loads(line) for line in lines.splitlines()]
+from asrkit.shards import INDEX_DTYPE, open_data, shard_path
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> House:
-    """Prepared once; one test utterance has no words and is counted out."""
-    house = House(tmp_path_factory.mktemp("house"))
-    rng = np.random.default_rng(1)
-    lines = []
-    for split in ("train", "dev", "test"):
-        for number, text in enumerate([*TEXTS, ""] if split == "test" else TEXTS):
-            audio = house.root / "corpus" / f"{split}-{number}.wav"
-            audio.parent.mkdir(exist_ok=True)
-            soundfile.write(audio, 0.1 * rng.normal(size=4000 + 900 * number), 16_000)
-            known = {"speaker": f"s{number % 2}", "room": number % 3}
-            lines.append({"audio": audio.name, "text": text, "split": split, **known})
-    manifest = house.root / "corpus" / "mine.jsonl"
-    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    prepare(RECIPE, data_dir=house.root / "data", manifest=manifest, workers=1)
-    save_run(house)
-    house.lm.write_text(ARPA, encoding="utf-8")
-    return house
-
-
-def save_run(house: House, step: int = 7, seed: int = 0) -> None:
-    """exp/tiny/first as training leaves it."""
-    data = open_data(house.root / "data", "mine")
-    trained_on = JoinedIndex([data.index("train")]).fingerprint
-    at = {"name": "mine", "folder": str(data.folder), "fingerprint": trained_on}
-    record = TINY.to_json() | {"data": at, "splits": data.splits, "started": 0.0}
-    torch.manual_seed(seed)
-    model, features = build(record, len(data.tokenizer().labels))
-    with torch.no_grad():
-        model.output.weight *= 30  # sure of its nonsense, and different at every frame
-    folder = house.run / "checkpoints" / f"{step:08d}"
-    save_checkpoint(folder, model=model, features=features, tokenizer=data.tokenizer(), recipe=record, step=step)
-    (house.run / "recipe.json").write_text(json.dumps(record), encoding="utf-8")
-    (house.run / "best").unlink(missing_ok=True)
-    (house.run / "best").symlink_to(f"checkpoints/{step:08d}")
+    """Prepared once."""
+    return build_house(tmp_path_factory.mktemp("house"))
 
 
 @pytest.fixture
@@ -302,6 +203,68 @@ def test_n_best_lists(house: House) -> None:
             "text": line["hypothesis"]
         }
         assert line["score"] == pytest.approx(line["logp"] + line["lm_score"], abs=1e-3)
+
+
+TUNED = {
+    "schema": 1,
+    "tuned": [{"lms": [{"name": "ab.arpa", "bytes": len(ARPA)}], "options": {"alpha": 0.25, "beta": 2.0, "beam": 13}}],
+}
+
+
+def test_tuned_options_are_taken_then_the_recipes(house: House) -> None:
+    (house.run / "tuned.json").write_text(json.dumps(TUNED), encoding="utf-8")
+    (report,) = house.decode(lm=house.lm, beta=-0.5)
+    assert (report["alpha"], report["beta"], report["beam"]) == (0.25, -0.5, 13)
+    assert report["token_min_logp"] == TINY.decode.token_min_logp
+    assert report == house.report("test-ab-beam13-alpha0.25-beta-0.5")
+    other = house.lm.rename(house.root / "other.arpa")
+    (report,) = house.decode(lm=other)
+    assert (report["alpha"], report["beta"], report["beam"]) == (0.5, 1.0, 100)
+    assert house.decode()[0]["engine"] == "greedy"
+
+
+def test_tuned_options_that_are_damaged(house: House) -> None:
+    (house.run / "tuned.json").write_text("{", encoding="utf-8")
+    with pytest.raises(AsrkitError, match=r"tuned\.json is damaged .*; delete it, and tune again$"):
+        house.decode(lm=house.lm)
+    house.decode()  # greedy asks for none
+
+
+def test_each_choice_has_its_own_folder(house: House) -> None:
+    """Also of options that the folder's name has no room for."""
+    for options in (
+        {},
+        {"hotwords": ("ab",)},
+        {"hotwords": ("ba",)},
+        {"closed_vocab": True},
+        {"engine": "pyctcdecode"},
+    ):
+        house.decode(lm=house.lm, **options)
+    house.decode(beam=5)
+    names = sorted(path.parent.name for path in house.run.glob("decode/*/report.json"))
+    assert len(names) == 6
+    assert all(re.fullmatch(r"test-[\w.-]+", name) for name in names)
+    assert "test-ab-beam100-alpha0.5-beta1-engine-pyctcdecode" in names
+
+
+def test_hotwords_are_in_the_report(house: House) -> None:
+    (report,) = house.decode(lm=house.lm, hotwords=("ab ba", "b"), hotword_score=2.0)
+    assert (report["hotwords"], report["hotword_score"]) == (["ab ba", "b"], 2.0)
+    (page,) = house.run.glob("decode/*/report.html")
+    assert "ab ba" in page.read_text(encoding="utf-8")
+
+
+def test_causes_and_n_best_are_of_one_search(house: House) -> None:
+    (report,) = house.decode(lm=house.lm, beam=50, n_best=4)
+    (folder,) = {path.parent.name for path in house.run.glob("decode/*/report.json")}
+    lines = house.hypotheses(folder)
+    assert report["causes"] is not None
+    assert sum(report["causes"].values()) == sum(line["cause"] is not None for line in lines)
+    assert report["oracle_wer"] <= report["wer"]
+    for line in lines:
+        assert (line["cause"] is None) == (line["hypothesis"].split() == line["reference"].split())
+        if set(line["reference"].split()) - {"a", "ab", "b"}:
+            assert line["cause"] in (None, "oov")
 
 
 def test_splits_are_chosen(house: House) -> None:
