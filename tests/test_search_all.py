@@ -5,17 +5,21 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from test_search import AB, ARPA, normalised
 
 from asrkit.errors import AsrkitError
+from asrkit.native_search import NativeSearch
 from asrkit.ngram import NGram
 from asrkit.pyctcdecode_search import BeamSearch
 from asrkit.search import Hypothesis, LogProbs, greedy
 from asrkit.search_all import search_all
+from asrkit.settings import DecodeSettings
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +103,60 @@ def _alive(pid: int) -> bool:
     except OSError:
         return False
     return status.rpartition(")")[2].split()[0] != "Z"
+
+
+# Threads ----------------------------------------------------------------------------------------------------------
+
+
+def opened(arpa: Path, **options: Any) -> NativeSearch:
+    lm = NGram.open(arpa, AB)
+    return NativeSearch(AB, DecodeSettings(**options), words=lm.automaton, lexicon=lm.lexicon)
+
+
+@pytest.mark.parametrize("n_best", [1, 5])
+@pytest.mark.parametrize("jobs", [2, 3, 50])
+def test_threads_give_what_one_gives_in_order(arpa: Path, jobs: int, n_best: int) -> None:
+    utterances = UTTERANCES * 8
+    wanted = [opened(arpa, n_best=n_best).decode(each) for each in utterances]
+    found = list(search_all(opened(arpa, n_best=n_best).decode, utterances, jobs=jobs, threads=True))
+    assert [each.hypotheses for each in found] == wanted
+    assert all(each.cpu_s >= 0 for each in found)
+
+
+def test_a_search_shared_by_threads_as_they_like(arpa: Path) -> None:
+    """All at once, and some with longer utterances than others."""
+    search = opened(arpa, beam=7, hotwords=("ab ba",), n_best=3)
+    utterances = [normalised(seed, 1 + seed * 7 % 90, 4) for seed in range(120)]
+    wanted = [search.decode(each) for each in utterances]
+    scores = [search.lm_score(found[0].text) for found in wanted]
+
+    def run(number: int) -> tuple[list[Hypothesis], float]:
+        return search.decode(utterances[number]), search.lm_score(wanted[number][0].text)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(run, [*range(120)] * 3))
+    assert [each for each, _ in found] == wanted * 3
+    assert [score for _, score in found] == scores * 3
+
+
+def test_error_in_a_thread_is_passed_on(arpa: Path) -> None:
+    broken = [*UTTERANCES, np.full((2, 4), np.nan), *UTTERANCES]
+    with pytest.raises(AsrkitError, match="not numbers"):
+        list(search_all(opened(arpa).decode, broken, jobs=2, threads=True))
+
+
+def test_threads_that_nobody_waits_for_end() -> None:
+    """Such as after Ctrl-C: what has not begun never does."""
+    begun = []
+
+    def slow(log_probs: LogProbs) -> list[Hypothesis]:
+        begun.append(len(log_probs))
+        time.sleep(0.01)
+        return []
+
+    searching = search_all(slow, UTTERANCES * 100, jobs=2, threads=True)
+    next(searching)
+    searching.close()
+    count = len(begun)
+    time.sleep(0.05)
+    assert len(begun) == count < 100
