@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from asrkit.errors import AsrkitError
+from asrkit.settings import DecodeSettings
 from asrkit.terminal import Terminal
 
 VERBS = {  # command: the function that it calls, in the module of that name
@@ -130,12 +132,85 @@ def test_options_reach_the_verb(asrkit: Asrkit, calls: list[Any]) -> None:
     assert (options["beam"], options["alpha"], options["beta"], options["n_best"]) == (50, 0.5, None, None)
 
 
+SEARCH = {  # what the command line says, and what the verb is given
+    "lm": ("--lm 4gram.arpa", Path("4gram.arpa")),
+    "token_lm": ("--token-lm letters.arpa", Path("letters.arpa")),
+    "unit": ("--unit word", "word"),
+    "engine": ("--engine pyctcdecode", "pyctcdecode"),
+    "beam": ("--beam 50", 50),
+    "alpha": ("--alpha 0.5", 0.5),
+    "beta": ("--beta -1", -1.0),
+    "unk_score": ("--unk-score -4", -4.0),
+    "closed_vocab": ("--closed-vocab", True),
+    "token_alpha": ("--token-alpha 0.25", 0.25),
+    "token_beta": ("--token-beta 0", 0.0),
+    "token_min_logp": ("--token-min-logp -6", -6.0),
+    "beam_prune_logp": ("--beam-prune-logp -12", -12.0),
+    "hotwords": ("--hotwords names.txt", ("Ada Lovelace", "안녕")),
+    "hotword_score": ("--hotword-score 3", 3.0),
+}
+
+
+@pytest.fixture
+def names_txt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """In the folder that commands run in."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "names.txt"
+    path.write_text("\ufeff Ada Lovelace\r\n\n  \n안녕 \n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("command", ["decode", "tune", "transcribe"])
+def test_options_of_a_search(command: str, asrkit: Asrkit, calls: list[Any], names_txt: Path) -> None:
+    help_text = asrkit(command, "--help")[1]
+    taken = {name: each for name, each in SEARCH.items() if each[0].split()[0] in help_text}
+    assert command == "tune" or taken == SEARCH
+    assert {"lm", "token_lm", "unit", "beam", "unk_score", "closed_vocab"} <= set(taken)
+    words = [word for line, _ in taken.values() for word in line.split()]
+    assert asrkit(command, *(["a.wav"] if command == "transcribe" else []), *words)[0] == 0
+    _, _, options = calls.pop()
+    assert {name: options[name] for name in taken} == {name: value for name, (_, value) in taken.items()}
+    asrkit(command, *(["a.wav"] if command == "transcribe" else []))
+    _, _, options = calls.pop()
+    assert {options[name] for name in taken} == {None}  # as tuned, or as the recipe has it
+
+
+def test_every_setting_of_a_search_has_an_option() -> None:
+    assert {item.name for item in fields(DecodeSettings)} == set(SEARCH) - {"lm", "token_lm", "unit"} | {"n_best"}
+
+
+def test_the_vocabulary_may_be_opened_again(asrkit: Asrkit, calls: list[Any]) -> None:
+    asrkit("decode", "--lm", "4gram.arpa", "--open-vocab", "--n-best", "3")
+    assert (calls[0][2]["closed_vocab"], calls[0][2]["n_best"]) == (False, 3)
+
+
+def test_what_tuning_makes_small(asrkit: Asrkit, calls: list[Any]) -> None:
+    for by in ("both", "wer", "cer"):
+        assert asrkit("tune", "--lm", "4gram.arpa", "--by", by)[0] == 0
+        assert calls.pop()[2]["by"] == by
+    asrkit("tune", "--lm", "4gram.arpa")
+    assert calls.pop()[2]["by"] == "both"
+
+
+def test_hotwords_that_cannot_be_read(asrkit: Asrkit, calls: list[Any], names_txt: Path) -> None:
+    names_txt.write_bytes("Ada\nZoë\n".encode("latin-1"))
+    for name in ("none.txt", "names.txt", "."):
+        code, _, err = asrkit("decode", "--lm", "4gram.arpa", "--hotwords", name)
+        assert code in (1, 2) and err.startswith("asrkit: ") and err.count("\n") == 1
+        assert name in err
+    assert calls == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [
         (["decod"], 2, "asrkit: No such command 'decod'. Did you mean 'decode'"),
         (["decode", "--splits", "x"], 2, "asrkit: No such option: --splits"),
         (["decode", "--beam", "0"], 2, "asrkit: Invalid value for '--beam'"),
+        (["decode", "--engine", "kenlm"], 2, "asrkit: Invalid value for '--engine'"),
+        (["decode", "--unit", "words"], 2, "asrkit: Invalid value for '--unit'"),
+        (["tune", "--by", "per"], 2, "asrkit: Invalid value for '--by'"),
+        (["transcribe", "a.wav", "--n-best", "3"], 2, "asrkit: No such option: --n-best"),
         (["train"], 2, "asrkit: Missing argument 'RECIPE'"),
         (["recipe", "librispeach"], 1, "asrkit: no recipe 'librispeach'; did you mean 'librispeech'?"),
         (["recipe", "librispeech", "train.lrr=1"], 1, "asrkit: no setting 'train.lrr'; did you mean 'train.lr'?"),

@@ -312,6 +312,20 @@ def test_page_is_self_contained_and_escaped(tmp_path: Path) -> None:
     assert nasty in page.text
 
 
+def test_page_says_how_it_was_searched(tmp_path: Path) -> None:
+    chosen = {"engine": "native", "lm": "4gram.arpa", "beam": 7, "alpha": 0.75, "beta": 0.0, "closed_vocab": True}
+    searched = GREEDY | chosen | {"n_best": 1, "hotwords": ["ada & eve", "bob"], "hotword_score": 2.5}
+    write_report(tmp_path, conditions(search=searched), THREE)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    (how,) = re.findall("<p class=soft>(.*?)</p>", text)[:1]
+    assert how == "native: lm 4gram.arpa, alpha 0.75, beta 0.0, beam 7, closed_vocab True"
+    assert "ada &amp; eve" in text and "bob" in text
+    write_report(tmp_path, conditions(search=searched | {"hotwords": [], "closed_vocab": False}), THREE)
+    assert "closed_vocab True" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+    write_report(tmp_path, conditions(), THREE)
+    assert "<p class=soft>greedy</p>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_page_shows_totals_alignment_and_groups(tmp_path: Path) -> None:
     write_report(tmp_path, conditions(), THREE)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
