@@ -112,7 +112,9 @@ def tune(
     token_lm: TokenLM = None,
     unit: UnitName = None,
     split: Annotated[str | None, typer.Option(help="Splits, separated by commas.", show_default="dev")] = None,
-    by: Annotated[Literal["wer", "cer"], typer.Option(help="What is to be small: WER, or CER without spaces.")] = "wer",
+    by: Annotated[
+        Literal["both", "wer", "cer"], typer.Option(help="What is to be small: WER, CER without spaces, or their sum.")
+    ] = "both",
     beam: Beam = None,
     unk_score: UnkScore = None,
     closed_vocab: ClosedVocab = None,

@@ -18,7 +18,7 @@ from asrkit.beam_choice import choose, least_in_play, make_room, note_detours, o
 from asrkit.beams import NONE, begin, mix
 from asrkit.grammar import FORBIDDEN
 from asrkit.hotwords import hear
-from asrkit.lexicon import NO_WORD, ROOT, child
+from asrkit.lexicon import NO_WORD, ROOT, count_bits
 from asrkit.loops import compiled, lean
 from asrkit.search_model import end_score, text_score, word_score
 
@@ -31,11 +31,18 @@ def search(
     model: Any, start: Any, end: Any, beams: Any, work: Any, log_probs: Any, tolerance: float
 ) -> tuple[int, float, tuple[Any, float, float]]:
     """A whole utterance, log_probs (T, V): what `check` says to it and, where that is well, the best text."""
-    begin(beams, work, start.state, start.token_state, start.phrase)
+    begin(beams, work, model.lexicon.nodes[ROOT], start.state, start.token_state, start.phrase)
+    frame, total = feed(model, beams, work, log_probs, tolerance)
+    return frame, total, best_text(model, start, end, beams, work)
+
+
+@compiled
+def feed(model: Any, beams: Any, work: Any, log_probs: Any, tolerance: float) -> tuple[int, float]:
+    """More frames of an utterance, log_probs (T, V): what `check` says to them. Bad ones are not taken."""
     frame, total = check(log_probs, tolerance)
     if frame < 0:
         advance(model, beams, work, log_probs)
-    return frame, total, best_text(model, start, end, beams, work)
+    return frame, total
 
 
 @lean
@@ -89,7 +96,7 @@ def advance(model: Any, beams: Any, work: Any, log_probs: Any) -> None:
             )
         stamp[0] += 1
         kept, lost = choose(pool, choice, found, width, best * rules.prune, competes, stamp[0])
-        used[2] = _become(before, after, pool, choice, kept, best, beams.tree, used[2], stamp[0])
+        used[2] = _become(before, after, pool, choice, kept, best, beams.tree, used[2], stamp[0], model.lexicon.nodes)
         if rules.detours and lost:
             note_detours(pool, choice, before, lost, stamp[0], beams)
         used[0], used[1] = 1 - used[0], kept
@@ -192,12 +199,14 @@ def _continue(
     nodes, masses, letters = lexicon.nodes, pool.masses, spelling.letters
     has_grammar, has_words, has_phrases = rules.has_grammar, rules.has_words, rules.has_phrases
     only_words = not rules.has_tokens and not has_phrases  # within a word these take away from a mass, and add nothing
+    outside, root = np.int32(len(nodes) - 1), nodes[ROOT]
+    ahead_outside = nodes[outside].ahead
     least = max(best * rules.prune, least_in_play(pool))
     for beam in range(count):
         if found + trying >= len(masses):
             found = make_room(pool, count, found)
         own = beams[beam]
-        both, known, here = own.blank + own.spoken, held[beam], nodes[own.place].ahead
+        both, known, here = own.blank + own.spoken, held[beam], own.ahead
         back = 1.0 / here
         for number in range(trying):
             if (known >> np.uint64(number)) & np.uint64(1):
@@ -219,17 +228,26 @@ def _continue(
                 continue  # without asking the n-gram
             step, place, state, token_state, phrase = 1.0, own.place, own.state, own.token_state, own.phrase
             if has_words:
+                children, begun, ahead = own.children, own.first, here
                 if ends:
                     if own.word_step < 0:  # found out once for each prefix; takes the look-ahead back
                         said, own.word_state = word_score(rules, lexicon.words, words, memo, place, state)
                         own.word_step = np.exp(said) * back
                     step, place, state = own.word_step, np.int32(ROOT), own.word_state
+                    children, begun, ahead = root.children, root.first, root.ahead
                 elif one.own < one.end:
                     step = back
-                for at in range(one.own, one.end):
-                    place = child(nodes, place, letters[at])
+                for at in range(one.own, one.end):  # lexicon.child, with the place's node at hand
+                    bit = np.uint64(1) << np.uint64(letters[at])
+                    if children & bit:
+                        place = np.int32(begun + count_bits(children & (bit - np.uint64(1))))
+                        children, begun, ahead = nodes[place].children, nodes[place].first, nodes[place].ahead
+                    else:
+                        if place == outside:
+                            step *= rules.unknown_letter
+                        place, children, ahead = outside, np.uint64(0), ahead_outside
                 if one.own < one.end:
-                    step *= nodes[place].ahead
+                    step *= ahead
             if rules.has_tokens:
                 log10, token_state = score_word(tokens, token_state, token_of[label])
                 step *= np.exp(rules.token_weight * log10 + rules.token_bonus)
@@ -253,8 +271,9 @@ def _continue(
 
 @lean
 def _become(
-    beams: Any, after: Any, pool: Any, choice: Any, kept: int, best: float, tree: Any, nodes: int, frame: int
-) -> int:
+    beams: Any, after: Any, pool: Any, choice: Any, kept: int, best: float, tree: Any, nodes: int, frame: int,
+    lexicon: Any,
+) -> int:  # fmt: skip
     """The chosen candidates are the beams after this frame, their masses relative to the best; gives the number of
     nodes of the tree."""
     chosen, node = choice.chosen, choice.node
@@ -265,17 +284,19 @@ def _become(
         if not candidate.label:
             after[beam] = source
             own.blank, own.spoken = source.next_blank * scale, source.next_spoken * scale
-            node[chosen[beam], 0], node[chosen[beam], 1] = frame, source.node
+            node[chosen[beam]].frame, node[chosen[beam]].place = frame, source.node
             continue
         tree[nodes].parent, tree[nodes].label = source.node, candidate.label
         own.node, own.label = nodes, candidate.label
-        node[chosen[beam], 0], node[chosen[beam], 1] = frame, nodes
+        node[chosen[beam]].frame, node[chosen[beam]].place = frame, nodes
         nodes += 1
         own.prefix, own.parent = mix(source.prefix, candidate.label), source.prefix
         own.blank, own.spoken, own.step = 0.0, pool.masses[chosen[beam]] * scale, candidate.step
         own.word_step, own.word_state = -1.0, 0
         own.grammar, own.place, own.state = candidate.grammar, candidate.place, candidate.state
         own.token_state, own.phrase = candidate.token_state, candidate.phrase
+        here = lexicon[candidate.place]
+        own.children, own.first, own.ahead = here.children, here.first, here.ahead
     return nodes
 
 
@@ -309,7 +330,7 @@ def final_scores(model: Any, end: Any, beams: Any, work: Any) -> tuple[Any, bool
 
 
 @lean
-def _final_score(model: Any, end: Any, own: Any, log_scale: float, work: Any, whole: bool) -> float:
+def _final_score(model: Any, end: Any, own: Any, log_scale: float, work: Any, whole: bool) -> Any:
     if whole and not model.ends[own.grammar]:
         return -np.inf
     place = own.place if whole else np.int32(ROOT)
