@@ -29,8 +29,8 @@ def surface_page(title: str, found: Mapping[str, Any]) -> str:
     options = ", ".join(f"{name} {value}" for name, value in found["options"].items())
     parts.append(f"<h1>{escape(title)}</h1><p>Best: {escape(options)}; {100 * found['rate']:.2f} %, over ")
     parts.append(
-        f"{found['utterances']:,} utterances. Each dot was searched; the ringed one, where a bowl laid through them is lowest, "
-        "is taken. The ground between them is guessed.</p>"
+        f"{found['utterances']:,} utterances. Each dot was searched; the ringed one, where a bowl laid through them is "
+        "lowest, is taken. The ground between them is guessed.</p>"
     )
     parts += [f"<h2>{escape(' and '.join(one['options']))}</h2>{_picture(one)}" for one in found["surfaces"]]
     if found["beams"]:
