@@ -198,7 +198,7 @@ def _continue(
     rules, follows, _, spelling, lexicon, words, tokens, token_of, hotwords = model
     nodes, masses, letters = lexicon.nodes, pool.masses, spelling.letters
     has_grammar, has_words, has_phrases = rules.has_grammar, rules.has_words, rules.has_phrases
-    only_words = not rules.has_tokens and not has_phrases  # within a word these take away from a mass, and add nothing
+    tokens_most = np.inf if rules.has_tokens else 1.0  # within a word an n-gram of words only takes away from a mass
     outside, root = np.int32(len(nodes) - 1), nodes[ROOT]
     ahead_outside = nodes[outside].ahead
     least = max(best * rules.prune, least_in_play(pool))
@@ -219,12 +219,15 @@ def _continue(
                     continue
             mass = (own.blank if label == own.label else both) * one.y
             ends = has_words and one.ends_word and own.place != ROOT
+            # hotwords begin at a word boundary: who hears none and meets none goes on without
+            heard = has_phrases and (own.phrase != ROOT or one.ends_word)
+            most = tokens_most * rules.phrase_most if heard else tokens_most
             if not ends:
-                if mass < least and only_words:
+                if mass * most < least:
                     if one.ends_word or label == own.label:
                         continue
                     break  # the labels that are left are less likely
-            elif only_words and mass * rules.unknown_most < least * here and lexicon.words[own.place] == NO_WORD:
+            elif mass * most * rules.unknown_most < least * here and lexicon.words[own.place] == NO_WORD:
                 continue  # without asking the n-gram
             step, place, state, token_state, phrase = 1.0, own.place, own.state, own.token_state, own.phrase
             if has_words:
@@ -251,7 +254,7 @@ def _continue(
             if rules.has_tokens:
                 log10, token_state = score_word(tokens, token_state, token_of[label])
                 step *= np.exp(rules.token_weight * log10 + rules.token_bonus)
-            if has_phrases:
+            if heard:
                 gain, phrase = hear(hotwords, phrase, letters, one.first, one.end)
                 step *= gain
             mass *= step

@@ -14,7 +14,7 @@ from asrkit.automaton import SLOT, STATE, UNIGRAM, Automaton, Tables
 from asrkit.beams import NONE, Beams, Work, begin, new_beams, new_work, with_room
 from asrkit.ctc_beam import best_text, feed, final_scores, search
 from asrkit.errors import AsrkitError
-from asrkit.hotwords import build_hotwords, hear
+from asrkit.hotwords import build_hotwords, hear, most_of_a_letter
 from asrkit.lexicon import ROOT, Lexicon, build_alphabet, build_lexicon
 from asrkit.search import LN_10, TOLERANCE, Hypothesis, LogProbs, check_shape, not_normalised
 from asrkit.search_model import End, Model, Rules, Start, text_score
@@ -180,6 +180,8 @@ def _model(
         outside = 0.0 if options.closed_vocab else float(np.exp(unknown))
     letters = UNKNOWN_LETTERS * alphabet.spelling.boundary  # characters of large alphabets take several
     token_of = [tokens.number(written(label)) if tokens else 0 for label in tokenizer.labels]
+    hotwords = build_hotwords(options.hotwords, tokenizer, alphabet, options.hotword_score)
+    label_letters = int((alphabet.spelling.labels["end"] - alphabet.spelling.labels["first"]).max())
     rules = Rules(
         has_grammar=grammar is not None,
         has_words=words is not None,
@@ -194,6 +196,7 @@ def _model(
         token_weight=options.token_alpha * LN_10,
         token_bonus=options.token_beta,
         has_phrases=bool(options.hotwords),
+        phrase_most=most_of_a_letter(hotwords) ** label_letters,
         prune=float(np.exp(options.beam_prune_logp)),
         least_logp=options.token_min_logp,
         detours=options.n_best > 1,
@@ -207,7 +210,7 @@ def _model(
         words.tables if words else _NOTHING,
         tokens.tables if tokens else _NOTHING,
         np.array(token_of, dtype=np.int32),
-        build_hotwords(options.hotwords, tokenizer, alphabet, options.hotword_score),
+        hotwords,
     )
 
 

@@ -32,6 +32,7 @@ class Rules(NamedTuple):
     token_weight: float
     token_bonus: float  # for each label
     has_phrases: bool
+    phrase_most: float  # exp of the most that a label can bring to them
     prune: float  # beams whose mass is so small a part of the best one's are dropped
     least_logp: float  # labels below it are not tried, the best of the frame aside
     detours: bool  # the way to other hypotheses than the best is kept
