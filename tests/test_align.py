@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from asrkit.align import align_labels, align_words, log_likelihood
 from asrkit.native_search import NativeSearch
 from asrkit.search import greedy
+from asrkit.settings import DecodeSettings
 from asrkit.tokenizer import CharacterTokenizer, Tokenizer
 from asrkit.word_times import FrameTimes, Span, WordTime
 
@@ -220,7 +221,7 @@ def test_words_of_a_beam_that_merged_paths(seed: int) -> None:
     random = np.random.default_rng(seed)
     labels = CHARACTERS.encode(random_text(random))
     log_probs, spans = spoken(labels, len(CHARACTERS.labels), random)
-    (found,) = NativeSearch(CHARACTERS, beam=50).decode(log_probs)
+    (found,) = NativeSearch(CHARACTERS, DecodeSettings(beam=50)).decode(log_probs)
     assert found.text == CHARACTERS.decode(labels)
     assert found.logp > best_path_score(log_probs)  # it holds more than one path
     within_a_frame(

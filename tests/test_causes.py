@@ -1,7 +1,7 @@
 """causes.py: by hand, and with a search that loses nothing."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
@@ -15,11 +15,12 @@ from test_align import SUBWORDS, random_log_probs
 from asrkit.arpa import read_arpa
 from asrkit.automaton import Automaton, build_automaton
 from asrkit.causes import TOLERANCE, Cause, cause_of
-from asrkit.ctc_beam import LN_10
 from asrkit.kneser_ney import build_arpa
+from asrkit.lexicon import build_alphabet, build_lexicon
 from asrkit.native_search import NativeSearch
 from asrkit.report_html import CAUSES
-from asrkit.search import Hypothesis, greedy
+from asrkit.search import LN_10, Hypothesis, greedy
+from asrkit.settings import DecodeSettings
 from asrkit.tokenizer import CharacterTokenizer
 
 AB = CharacterTokenizer(" ab")  # ids: blank 0, space 1, a 2, b 3
@@ -159,16 +160,10 @@ def test_a_search_error_is_what_a_wider_search_mends(
     lm: Automaton, frames: int, seed: int, reference: str, width: int
 ) -> None:
     log_probs = random_log_probs(frames, 4, seed)
+    lexicon = build_lexicon(build_alphabet(AB), WORDS, [*map(lm.number, WORDS)], lm.tables.unigrams["log10"])
+    search = NativeSearch(AB, DecodeSettings(token_min_logp=-1e9, beam_prune_logp=-1e9), words=lm, lexicon=lexicon)
     (narrow,), (wide,) = (
-        NativeSearch(
-            AB,
-            words=lm,
-            spelled={word: lm.number(word) for word in WORDS},
-            beam=beam,
-            token_min_logp=-math.inf,
-            beam_prune_logp=-math.inf,
-        ).decode(log_probs)
-        for beam in (width, 20_000)
+        search.with_options(replace(search.options, beam=beam)).decode(log_probs) for beam in (width, 20_000)
     )
     assert cause_of(reference, wide, log_probs, AB, Weighted(lm)) != "search"
     if cause_of(reference, narrow, log_probs, AB, Weighted(lm)) == "search":

@@ -21,6 +21,7 @@ VERBS = {  # command: the function that it calls, in the module of that name
     "prepare": "prepare",
     "train": "train",
     "decode": "decode",
+    "tune": "tune",
     "transcribe": "transcribe",
     "new-language": "new_language",
     "tokenizers": "compare_tokenizers",
@@ -69,7 +70,11 @@ def test_the_bare_command_explains_itself(asrkit: Asrkit) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_help_has_examples_that_parse(command: str, asrkit: Asrkit, calls: list[Any]) -> None:
+def test_every_help_has_examples_that_parse(
+    command: str, asrkit: Asrkit, calls: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "names.txt").write_text("Ada Lovelace\n", encoding="utf-8")  # of --hotwords
+    monkeypatch.chdir(tmp_path)
     code, out, _ = asrkit(command, "--help")
     lines = examples(out)
     assert code == 0 and lines

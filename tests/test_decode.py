@@ -270,7 +270,7 @@ def test_ngram_decoding_reports_its_conditions(house: House) -> None:
     told = Told()
     (report,) = house.decode("first", lm=house.lm, beam=20, alpha=0.75, beta=2, jobs=1, progress=told)
     assert report == house.report("test-ab-beam20-alpha0.75-beta2")
-    assert (report["engine"], report["lm"]) == ("pyctcdecode", str(house.lm))
+    assert (report["engine"], report["lm"], report["token_lm"]) == ("native", str(house.lm), None)
     assert (report["beam"], report["alpha"], report["beta"]) == (20, 0.75, 2.0)
     # references: 15 words, of which abba, ba, ba, ba are not among a, ab, b
     assert report["oov_rate"] == pytest.approx(4 / 15)
@@ -337,11 +337,9 @@ def test_checkpoint_that_knows_no_data_is_refused(house: House) -> None:
         house.decode()
 
 
-def test_beam_settings_without_an_ngram_are_refused(house: House) -> None:
-    with pytest.raises(
-        AsrkitError, match=r"beam, beta without an n-gram: greedy decoding has no settings; wanted --lm"
-    ):
-        house.decode(beam=5, beta=1.0)
+def test_weights_without_an_ngram_are_refused(house: House) -> None:
+    with pytest.raises(AsrkitError, match=r"^alpha, beta without an n-gram has nothing to weigh; wanted --lm FILE$"):
+        house.decode(beam=5, alpha=0.5, beta=1.0)
     with pytest.raises(AsrkitError, match=r"decode\.beam is 0; wanted 1 to 100000"):
         house.decode(lm=house.lm, beam=0)
 

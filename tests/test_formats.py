@@ -10,6 +10,7 @@ import pytest
 
 from asrkit.checkpoint import FORMAT
 from asrkit.corpus import read_manifest
+from asrkit.decoder import Decoder
 from asrkit.indexing import SplitCounts
 from asrkit.ngram import read_words
 from asrkit.recogniser import Transcript
@@ -56,7 +57,8 @@ def test_report_json() -> None:
     shown = example("report.json")
     result = Result(key="a", reference="one two", hypothesis="one too", duration_s=1.0)
     conditions = Conditions(
-        run="r", checkpoint_step=1, data="d", data_fingerprint="f", split="test", engine="greedy",
+        run="r", checkpoint_step=1, data="d", data_fingerprint="f", split="test",
+        search=Decoder(lambda _: [], "greedy", None).conditions(),
         utterances_in_corpus=1, excluded={}, acoustic_s=None, decode_s=1.0, decode_cpu_s=1.0,
     )  # fmt: skip
     assert list(shown) == list(report(conditions, [result]))

@@ -168,5 +168,7 @@ def test_a_file_gives_what_the_checkpoint_says(exp_dir: Path, tmp_path: Path) ->
 
 
 def test_settings_of_the_search_need_an_n_gram(exp_dir: Path) -> None:
-    with pytest.raises(AsrkitError, match="beam, alpha without an n-gram"):
-        asrkit.load(exp_dir=exp_dir, beam=10, alpha=0.3, device="cpu")
+    with pytest.raises(
+        AsrkitError, match=r"^alpha, token_beta without an n-gram has nothing to weigh; wanted --lm FILE$"
+    ):
+        asrkit.load(exp_dir=exp_dir, beam=10, alpha=0.3, token_beta=0.1, device="cpu")

@@ -122,16 +122,22 @@ def test_words_of_what_is_no_arpa(tmp_path: Path, content: str | bytes, message:
 def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(AsrkitError, match=r"none\.arpa cannot be read: No such file"):
         read_words(tmp_path / "none.arpa")
-    with pytest.raises(AsrkitError, match=r"cannot be read: Is a directory"):
+    with pytest.raises(
+        AsrkitError, match=r"is a folder and no packed n-gram; wanted an \.arpa, an \.arpa\.gz or a packed one"
+    ):
         NGram.open(tmp_path, LOWER)
 
 
 def test_scores_are_those_of_the_file(lm: Path) -> None:
-    opened = NGram.open(lm, LOWER)
+    opened = NGram.open(lm, LOWER, with_kenlm=True)
     assert (opened.order, opened.words, opened.spelled) == (2, {"cat", "sat"}, ("cat", "sat"))
     # P(cat | <s>), then back-off of cat and P(sat), then back-off of sat (none) and P(</s>)
     assert opened.text_score("cat sat") == pytest.approx(-0.3 + (-0.2 - 0.8) - 0.9, abs=1e-5)
     assert opened.text_score("dog") == pytest.approx((-0.4 - 1.5) - 0.9, abs=1e-5)
+    automaton = NGram.open(lm, LOWER).automaton
+    assert automaton is not None
+    assert automaton.sentence_score(["cat", "sat"]) == pytest.approx(-0.3 + (-0.2 - 0.8) - 0.9, abs=1e-5)
+    assert automaton.sentence_score(["dog"]) == pytest.approx((-0.4 - 1.5) - 0.9, abs=1e-5)
 
 
 def test_oov_rate_counts_running_words(lm: Path) -> None:
@@ -144,8 +150,8 @@ def test_oov_rate_counts_running_words(lm: Path) -> None:
 @pytest.mark.parametrize("file_case", [str.lower, str.upper])
 def test_case_of_file_and_tokenizer_is_reconciled(tmp_path: Path, tokenizer, words, file_case) -> None:  # type: ignore[no-untyped-def]
     text = arpa().replace("cat", file_case("cat")).replace("sat", file_case("sat"))
-    opened = NGram.open(write(tmp_path / "lm.arpa", text), tokenizer)
-    assert opened.words == words
+    opened = NGram.open(write(tmp_path / "lm.arpa", text), tokenizer, with_kenlm=True)
+    assert opened.words == words == NGram.open(tmp_path / "lm.arpa", tokenizer).words
     cat = next(word for word in words if word.lower() == "cat")
     assert opened.text_score(cat) == pytest.approx(-0.3 - 0.2 - 0.9, abs=1e-5)
     assert opened.oov_rate([f"{cat} {cat.swapcase()}"]) == 0.5
@@ -189,36 +195,50 @@ def test_words_that_the_tokenizer_cannot_spell_are_counted(tmp_path: Path) -> No
     assert opened.oov_rate(["café"]) == 0.0
 
 
-def test_broken_higher_orders_are_refused_in_one_line(tmp_path: Path) -> None:
-    cut = write(tmp_path / "cut.arpa", arpa().removesuffix("\\end\\\n"))
-    with pytest.raises(AsrkitError, match=r"^KenLM cannot read .*cut\.arpa: End of file"):
-        NGram.open(cut, LOWER)
-    unknown = write(tmp_path / "unknown.arpa", arpa(bigrams=["-0.3\t<s> dog"]))
-    cut_gzip = write(tmp_path / "cut.arpa.gz", gzip.compress(arpa().encode())[:-12])
-    with pytest.raises(AsrkitError, match=r"^KenLM cannot read .*cut\.arpa\.gz: ") as refused:
-        NGram.open(cut_gzip, LOWER)
+@pytest.mark.parametrize(
+    ("name", "content", "with_kenlm", "ours"),
+    [
+        ("cut.arpa", arpa().removesuffix("\\end\\\n").encode(), "End of file", r"ends after line 14; .* is cut short"),
+        ("cut.arpa.gz", gzip.compress(arpa().encode(), mtime=0)[:-12], "", "is a damaged or truncated gzip file"),
+        (
+            "unknown.arpa",
+            arpa(bigrams=["-0.3\t<s> dog"]).encode(),
+            "Word dog was not seen in the unigrams",
+            "line 13 is '-0.3.*<s> dog'; wanted words that are among the 1-grams",
+        ),
+    ],
+)
+def test_broken_higher_orders_are_refused_in_one_line(
+    tmp_path: Path, name: str, content: bytes, with_kenlm: str, ours: str
+) -> None:
+    path = write(tmp_path / name, content)
+    with pytest.raises(AsrkitError, match=rf"^KenLM cannot read .*{name}: {with_kenlm}") as refused:
+        NGram.open(path, LOWER, with_kenlm=True)
     assert "\n" not in str(refused.value)
-    with pytest.raises(AsrkitError, match=r"^KenLM cannot read .*unknown\.arpa: Word dog was not seen in the unigrams"):
-        NGram.open(unknown, LOWER)
+    with pytest.raises(AsrkitError, match=rf"{name}.* {ours}") as refused:
+        NGram.open(path, LOWER)
+    assert "\n" not in str(refused.value)
 
 
 def test_binary_wants_its_word_list(tmp_path: Path) -> None:
     binary = write(tmp_path / "lm.bin", ngram.KENLM_MAGIC + b" format version 5\n\0" + bytes(100))
+    with pytest.raises(AsrkitError, match=r"^.*lm\.bin is a KenLM binary; wanted the \.arpa .*, or pyctcdecode$"):
+        NGram.open(binary, LOWER)
     with pytest.raises(
         AsrkitError, match=r"lm\.bin is a KenLM binary, .* one a line into .*lm\.bin\.words, or give the \.arpa"
     ):
-        NGram.open(binary, LOWER)
+        NGram.open(binary, LOWER, with_kenlm=True)
     write(tmp_path / "lm.bin.words", "cat\nsat\n".encode("utf-16"))
     with pytest.raises(AsrkitError, match=r"lm\.bin\.words is not UTF-8"):
-        NGram.open(binary, LOWER)
+        NGram.open(binary, LOWER, with_kenlm=True)
     write(tmp_path / "lm.bin.words", "cat sat\n")
     with pytest.raises(AsrkitError, match=r"lm\.bin\.words is no word list"):
-        NGram.open(binary, LOWER)
+        NGram.open(binary, LOWER, with_kenlm=True)
     write(tmp_path / "lm.bin.words", "\ufeff<s>\r\ncat\r\nsat\r\n\r\n")
     with pytest.raises(
         AsrkitError, match=r"^KenLM cannot read .*lm\.bin: "
     ):  # the word list is taken; this binary is none
-        NGram.open(binary, LOWER)
+        NGram.open(binary, LOWER, with_kenlm=True)
 
 
 def test_binary_with_its_word_list_is_read(tmp_path: Path, lm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,7 +247,7 @@ def test_binary_with_its_word_list_is_read(tmp_path: Path, lm: Path, monkeypatch
     write(tmp_path / "lm.bin.words", "<s>\n</s>\n<unk>\ncat\nsat\n")
     load = kenlm.Model
     monkeypatch.setattr(kenlm, "Model", lambda path, config: load(path.replace("lm.bin", "lm.arpa"), config))
-    opened = NGram.open(binary, LOWER)
+    opened = NGram.open(binary, LOWER, with_kenlm=True)
     assert opened.words == {"cat", "sat"}
     assert opened.text_score("cat") == pytest.approx(-1.4, abs=1e-5)
 
@@ -241,7 +261,7 @@ def test_gzip_is_unpacked_where_kenlm_cannot(tmp_path: Path, monkeypatch: pytest
         return load(path, config)
 
     monkeypatch.setattr(kenlm, "Model", without_gzip)
-    opened = NGram.open(write(tmp_path / "lm.arpa.gz", gzip.compress(arpa().encode())), LOWER)
+    opened = NGram.open(write(tmp_path / "lm.arpa.gz", gzip.compress(arpa().encode())), LOWER, with_kenlm=True)
     assert opened.text_score("cat") == pytest.approx(-1.4, abs=1e-5)
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asrkit.decoder import Decoder
 from asrkit.error_rates import Counts, Step, align, count, error_rate
 from asrkit.errors import AsrkitError
 from asrkit.report import (
@@ -30,6 +31,9 @@ def result(reference: str, hypothesis: str, key: str = "u", **known: object) -> 
     return Result(key=key, reference=reference, hypothesis=hypothesis, duration_s=2.0, **known)  # type: ignore[arg-type]
 
 
+GREEDY = Decoder(lambda _: [], "greedy", None).conditions()
+
+
 def conditions(**changed: object) -> Conditions:
     values: dict[str, object] = dict(
         run="librispeech/one",
@@ -37,7 +41,7 @@ def conditions(**changed: object) -> Conditions:
         data="english",
         data_fingerprint="0123456789abcdef",
         split="test",
-        engine="greedy",
+        search=GREEDY,
         utterances_in_corpus=4,
         excluded={"unreadable": 1},
         acoustic_s=None,
@@ -69,7 +73,8 @@ def test_totals_are_counted_over_the_corpus_not_averaged() -> None:
 def test_report_has_the_fields_of_schema_1() -> None:
     made = report(conditions(), THREE)
     fields = (
-        "schema run checkpoint_step data data_fingerprint split engine lm beam alpha beta utterances "
+        "schema run checkpoint_step data data_fingerprint split engine lm token_lm beam alpha beta unk_score "
+        "closed_vocab token_alpha token_beta token_min_logp beam_prune_logp n_best hotwords hotword_score utterances "
         "utterances_in_corpus excluded audio_s acoustic_s decode_s decode_cpu_s rtfx words wer wer_ci95 ins del sub "
         "chars cer cer_no_space char wer_any_spacing jamo uncomposed oov_rate causes oracle_wer groups"
     )
@@ -296,7 +301,8 @@ def test_page_is_self_contained_and_escaped(tmp_path: Path) -> None:
         result(nasty, "<img src=x>", nasty, groups={"speaker": nasty}),
         result("a", "a", groups={"speaker": "b"}),
     ]
-    write_report(tmp_path, conditions(run=nasty, lm=nasty, beam=5, alpha=0.5, beta=1.0, engine="pyctcdecode"), results)
+    searched = GREEDY | {"engine": "native", "lm": nasty, "beam": 5, "alpha": 0.5, "beta": 1.0}
+    write_report(tmp_path, conditions(run=nasty, search=searched), results)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     page = Page()
     page.feed(text)

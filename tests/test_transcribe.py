@@ -93,7 +93,10 @@ def test_an_n_gram(exp_dir: Path, tmp_path: Path) -> None:
     write(tmp_path / "a.wav", sound(1.0, 5))
     (found,) = transcribe([tmp_path / "a.wav"], exp_dir=exp_dir, lm=tmp_path / "small.arpa", beam=8, device="cpu")
     assert found["text"] == " ".join(word["word"] for word in found["words"])
-    assert all(word["confidence"] is None for word in found["words"])
+    assert found["words"]
+    assert all(0 < word["confidence"] <= 1 for word in found["words"])
+    starts = [word["start_s"] for word in found["words"]]
+    assert starts == sorted(starts)
 
 
 def test_a_file_that_cannot_be_read_does_not_stop_the_others(exp_dir: Path, tmp_path: Path) -> None:
