@@ -115,6 +115,7 @@ def tune(
     by: Annotated[
         Literal["both", "wer", "cer"], typer.Option(help="What is to be small: WER, CER without spaces, or their sum.")
     ] = "both",
+    engine: Engine = None,
     beam: Beam = None,
     unk_score: UnkScore = None,
     closed_vocab: ClosedVocab = None,
@@ -144,6 +145,7 @@ def tune(
         unit=unit,
         splits=names(split),
         by=by,
+        engine=engine,
         beam=beam,
         unk_score=unk_score,
         closed_vocab=closed_vocab,
