@@ -48,10 +48,11 @@ def feed(model: Any, beams: Any, work: Any, log_probs: Any, tolerance: float) ->
 @lean
 def check(log_probs: Any, tolerance: float) -> tuple[int, float]:
     """Of log_probs (T, V) the first frame whose probabilities do not add up to 1, and their sum; -1 where all do."""
-    for frame in range(len(log_probs)):
+    frames, labels = log_probs.shape
+    for frame in range(frames):
         total = 0.0
-        for label in range(log_probs.shape[1]):
-            if not log_probs[frame, label] < _NOTHING:  # exp would cost more than the rest
+        for label in range(labels):
+            if not log_probs[frame, label] <= _NOTHING:  # exp would cost more than the rest
                 total += np.exp(log_probs[frame, label])
         if not abs(total - 1.0) <= tolerance:
             return frame, total
@@ -66,10 +67,13 @@ def advance(model: Any, beams: Any, work: Any, log_probs: Any) -> None:
     active, above, held = work.active, work.above, work.held
     width = sets.shape[1]
     competes = rules.has_words or rules.has_tokens or rules.has_phrases
+    trying = len(labels.tried)  # of an utterance before, nobody knows which: all
+    for place in range(trying):
+        labels.tried[place].label = place
     for frame in range(len(log_probs)):
         row = log_probs[frame]
         before, after, count = sets[used[0]], sets[1 - used[0]], used[1]
-        trying = _try_labels(row, rules.least_logp, model.spelling.labels, labels)
+        trying = _try_labels(row, rules.least_logp, model.spelling.labels, labels, trying)
         if not trying:  # nothing but a blank: the masses of all beams change alike
             for beam in range(count):
                 before[beam].blank += before[beam].spoken
@@ -104,17 +108,20 @@ def advance(model: Any, beams: Any, work: Any, log_probs: Any) -> None:
 
 
 @lean
-def _try_labels(row: Any, least_logp: float, spelled: Any, labels: Any) -> int:
+def _try_labels(row: Any, least_logp: float, spelled: Any, labels: Any, tried_before: int) -> int:
     """The labels that are likely enough, the best of the frame always among them: those that end a word first, then the
     likeliest. Gives their number."""
     y, tried, number = labels
-    top = row[0]
-    for label in range(1, len(row)):
-        top = max(top, row[label])
-    limit = min(least_logp, top)
+    for place in range(tried_before):
+        y[tried[place].label] = 0.0
+    limit = least_logp
+    if row[0] < least_logp:
+        top = row[0]
+        for label in range(1, len(row)):
+            top = max(top, row[label])
+        limit = min(limit, top)
     trying = 0
     for label in range(1, len(row)):
-        y[label] = 0.0
         if row[label] >= limit:
             y[label] = np.exp(row[label])
             place, parts = trying, spelled[label]

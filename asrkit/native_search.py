@@ -81,7 +81,7 @@ class NativeSearch:
         beams = with_room(beams, len(log_probs), self._model.rules.detours)
         model = self._model, self._start, self._end
         # all in one call, for each costs 20 µs
-        frame, total, best = search(*model, beams, work, log_probs.astype(np.float64), TOLERANCE)
+        frame, total, best = search(*model, beams, work, _floats(log_probs), TOLERANCE)
         if frame >= 0:
             raise AsrkitError(not_normalised(frame, total))
         found = [best] if self.options.n_best == 1 else self._n_best(beams, work)
@@ -119,6 +119,11 @@ class NativeSearch:
         return Hypothesis(text, words, float(score - lm_score), float(lm_score) if has_lm else None, float(score))
 
 
+def _floats(log_probs: LogProbs) -> LogProbs:
+    """Half precision, as log-probs are kept in files, is unknown to Numba; and views would be compiled anew."""
+    return np.array(log_probs, dtype=np.promote_types(log_probs.dtype, np.float32), order="C")
+
+
 class SearchStream:
     """One utterance, fed with log-probs in pieces: it finds exactly what the whole would give.
 
@@ -141,7 +146,7 @@ class SearchStream:
         check_shape(log_probs, self._search.tokenizer)
         model = self._search._model
         self._beams = with_room(self._beams, len(log_probs), model.rules.detours)
-        frame, total = feed(model, self._beams, self._work, log_probs.astype(np.float64), TOLERANCE)
+        frame, total = feed(model, self._beams, self._work, _floats(log_probs), TOLERANCE)
         if frame >= 0:
             raise AsrkitError(not_normalised(self._frames + frame, total))
         self._frames += len(log_probs)
