@@ -14,6 +14,7 @@ from asrkit.loops import compiled
 
 NUMBER_BYTES = 14  # of a log10, its tab or line end included: -99999.123456
 DECIMALS = 6
+_ONE = 10**DECIMALS
 _MINUS, _POINT, _ZERO, _TAB, _SPACE, _LINE_END = b"-.0\t \n"
 
 
@@ -79,26 +80,25 @@ def _write_lines(ngrams: Any, log10: Any, back_off: Any, has_back_off: bool, tex
 @compiled
 def _write_number(value: float, out: Any, at: int) -> int:
     """With as many as DECIMALS decimals, without zeros behind."""
-    scaled = np.int64(round(abs(value) * 10**DECIMALS))
+    scaled = np.int64(round(abs(value) * _ONE))
     if value < 0 and scaled:
         out[at] = _MINUS
         at += 1
-    decimals = DECIMALS
-    while decimals and scaled % 10 == 0:
-        scaled //= 10
-        decimals -= 1
-    digits = decimals + 1  # at least one before the point
-    rest = scaled // 10**decimals // 10
-    while rest:
-        digits += 1
-        rest //= 10
-    end = at + digits + (1 if decimals else 0)
-    place = end
-    for written in range(digits):
-        if written == decimals and decimals:
-            place -= 1
-            out[place] = _POINT
-        place -= 1
-        out[place] = _ZERO + scaled % 10
-        scaled //= 10
-    return end
+    whole, decimals = scaled // _ONE, scaled % _ONE
+    above = 1
+    while above * 10 <= whole:
+        above *= 10
+    while above:
+        out[at] = _ZERO + whole // above % 10
+        at += 1
+        above //= 10
+    if not decimals:
+        return at
+    out[at] = _POINT
+    for place in range(at + DECIMALS, at, -1):
+        out[place] = _ZERO + decimals % 10
+        decimals //= 10
+    at += DECIMALS
+    while out[at] == _ZERO:
+        at -= 1
+    return at + 1

@@ -164,8 +164,8 @@ def _meet(candidates: Any, choice: Any, candidate: int, place: int, mask: int, f
     mixed ^= (np.uint64(one.last) + (np.uint64(one.token_state) << np.uint64(32))) * _SPREAD_LAST
     mixed += np.uint64(one.phrase) * MIX
     slot = np.int64((mixed ^ (mixed >> np.uint64(32))) & np.uint64(mask))
-    while table[slot, 0] == frame:
-        other = candidates[order[table[slot, 1]]]
+    while table[slot].frame == frame:
+        other = candidates[order[table[slot].place]]
         if (
             one.place == other.place
             and one.state == other.state
@@ -174,9 +174,9 @@ def _meet(candidates: Any, choice: Any, candidate: int, place: int, mask: int, f
             and one.phrase == other.phrase
             and one.grammar == other.grammar
         ):
-            return table[slot, 1]
+            return table[slot].place
         slot = (slot + 1) & mask
-    table[slot, 0], table[slot, 1] = frame, place
+    table[slot].frame, table[slot].place = frame, place
     return NONE
 
 
@@ -209,7 +209,7 @@ def note_detours(pool: Any, choice: Any, before: Any, lost: int, frame: int, bea
         winner = choice.beaten_by[candidate]
         while choice.beaten_by[winner] != NONE:
             winner = choice.beaten_by[winner]
-        if choice.node[winner, 0] != frame:
+        if choice.node[winner].frame != frame:
             continue
         one = pool.candidates[candidate]
         node, prefix = before[one.source].node, before[one.source].prefix
@@ -219,6 +219,6 @@ def note_detours(pool: Any, choice: Any, before: Any, lost: int, frame: int, bea
             node = used[2]
             used[2] += 1
         detour = beams.detours[used[3]]
-        detour.prefix, detour.node, detour.instead = prefix, choice.node[winner, 1], node
+        detour.prefix, detour.node, detour.instead = prefix, choice.node[winner].place, node
         detour.logp = np.log(pool.masses[candidate] / pool.masses[winner])
         used[3] += 1

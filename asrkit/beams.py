@@ -28,6 +28,9 @@ BEAM = np.dtype(
         ("next_blank", "f8"),  # the same after the next frame
         ("next_spoken", "f8"),
         ("step", "f8"),  # what the n-grams said to the last label
+        ("children", "u8"),  # of its place in the lexicon, kept at hand: as in lexicon.NODE
+        ("first", "i4"),
+        ("ahead", "f4"),
         ("word_step", "f8"),  # what the end of the word would bring; negative: not known yet
         ("word_state", "i4"),  # the state behind it
         ("node", "i4"),  # of the tree of prefixes
@@ -63,6 +66,7 @@ TRIED = np.dtype(
         ("ends_word", "i4"),
     ]
 )
+ENTRY = np.dtype([("frame", "i8"), ("place", "i8")])
 TREE = np.dtype([("parent", "i4"), ("label", "i4")])
 DETOUR = np.dtype(
     [("prefix", "u8"), ("logp", "f8"), ("node", "i4"), ("instead", "i4")]
@@ -102,11 +106,11 @@ class Choice(NamedTuple):
     """Those candidates that become beams."""
 
     order: NDArray[np.int32]  # (K,) candidates by bucket
-    table: NDArray[np.int64]  # (.., 2) hash table: a future -> the frame's number, and who in `order` has it
+    table: NDArray[np.void]  # ENTRY, hash table: a future -> the frame's number, and who in `order` has it
     chosen: NDArray[np.int32]  # (B,) candidates
     beaten: NDArray[np.int32]  # (K,) candidates that have another's future ...
     beaten_by: NDArray[np.int32]  # (K,) ... and, for each of these, whose
-    node: NDArray[np.int64]  # (K, 2) for each candidate: the frame in which it was last chosen, and its node then
+    node: NDArray[np.void]  # (K,) ENTRY for each candidate: the frame in which it was last chosen, its node then
 
 
 class Work(NamedTuple):
@@ -145,11 +149,11 @@ def new_work(beam: int, labels: int) -> Work:
         ),
         choice=Choice(
             order=whole(room),
-            table=np.zeros((_power_of_2(2 * room), 2), dtype=np.int64),
+            table=np.zeros(_power_of_2(2 * room), dtype=ENTRY),
             chosen=whole(beam),
             beaten=whole(room),
             beaten_by=whole(room),
-            node=np.zeros((room, 2), dtype=np.int64),
+            node=np.zeros(room, dtype=ENTRY),
         ),
         frame=np.zeros(1, dtype=np.int64),
         memo=np.zeros(MEMO, dtype=SLOT),
@@ -190,14 +194,15 @@ def _longer(array: NDArray[np.void], size: int) -> NDArray[np.void]:
 
 
 @lean
-def begin(beams: Any, work: Any, state: int, token_state: int, phrase: int) -> None:
-    """The empty prefix alone, before the first frame."""
+def begin(beams: Any, work: Any, root: Any, state: Any, token_state: Any, phrase: Any) -> None:
+    """The empty prefix alone, before the first frame; `root` is the lexicon's."""
     beams.used[0], beams.used[1], beams.used[2], beams.used[3] = 0, 1, 1, 0
     beams.log_scale[0] = 0.0
     beams.tree[0].parent, beams.tree[0].label = NONE, 0
     empty = beams.sets[0, 0]
     empty.prefix, empty.parent, empty.node, empty.label = 1, 0, 0, 0
     empty.blank, empty.spoken, empty.step = 1.0, 0.0, 1.0
+    empty.children, empty.first, empty.ahead = root.children, root.first, root.ahead
     empty.word_step, empty.word_state = -1.0, 0
     empty.grammar, empty.place, empty.state, empty.token_state, empty.phrase = 0, 0, state, token_state, phrase
     for slot in range(len(work.memo)):

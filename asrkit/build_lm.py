@@ -116,6 +116,7 @@ def _given(
         tokenizer=tokenizer,
         order=order or ORDERS[unit],
         prune=(0,) if prune is None else prune,
+        discount_fallback=unit == "token",  # every letter of an alphabet is frequent: its discount cannot be estimated
         out=Path(out),
     )
 
@@ -158,7 +159,7 @@ def _declared(
         tokenizer=tokenizer,
         order=order,
         prune=prune if prune is not None else model.prune[:order] if same else (0,),
-        discount_fallback=model.discount_fallback and same,
+        discount_fallback=unit == "token" or (model.discount_fallback and same),
         out=Path(out) if out is not None else folder / f"{order}gram.arpa",
     )
 

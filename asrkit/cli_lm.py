@@ -95,7 +95,7 @@ def build(
         typer.Option(help="Of words, or of the tokenizer's labels.", show_default="word"),
     ] = None,
     discount_fallback: Annotated[
-        bool, typer.Option("--discount-fallback", help="Fixed discounts for texts too small to estimate them.")
+        bool, typer.Option("--discount-fallback", help="Fixed discounts where the text is too small to estimate them.")
     ] = False,
     memory: Annotated[int, typer.Option(min=1, metavar="MB", help="More than this goes to the disk.")] = 2000,
     workers: Annotated[

@@ -112,7 +112,10 @@ def tune(
     token_lm: TokenLM = None,
     unit: UnitName = None,
     split: Annotated[str | None, typer.Option(help="Splits, separated by commas.", show_default="dev")] = None,
-    by: Annotated[Literal["wer", "cer"], typer.Option(help="What is to be small: WER, or CER without spaces.")] = "wer",
+    by: Annotated[
+        Literal["both", "wer", "cer"], typer.Option(help="What is to be small: WER, CER without spaces, or their sum.")
+    ] = "both",
+    engine: Engine = None,
     beam: Beam = None,
     unk_score: UnkScore = None,
     closed_vocab: ClosedVocab = None,
@@ -142,6 +145,7 @@ def tune(
         unit=unit,
         splits=names(split),
         by=by,
+        engine=engine,
         beam=beam,
         unk_score=unk_score,
         closed_vocab=closed_vocab,

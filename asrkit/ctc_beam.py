@@ -18,7 +18,7 @@ from asrkit.beam_choice import choose, least_in_play, make_room, note_detours, o
 from asrkit.beams import NONE, begin, mix
 from asrkit.grammar import FORBIDDEN
 from asrkit.hotwords import hear
-from asrkit.lexicon import NO_WORD, ROOT, child
+from asrkit.lexicon import NO_WORD, ROOT, count_bits
 from asrkit.loops import compiled, lean
 from asrkit.search_model import end_score, text_score, word_score
 
@@ -31,20 +31,28 @@ def search(
     model: Any, start: Any, end: Any, beams: Any, work: Any, log_probs: Any, tolerance: float
 ) -> tuple[int, float, tuple[Any, float, float]]:
     """A whole utterance, log_probs (T, V): what `check` says to it and, where that is well, the best text."""
-    begin(beams, work, start.state, start.token_state, start.phrase)
+    begin(beams, work, model.lexicon.nodes[ROOT], start.state, start.token_state, start.phrase)
+    frame, total = feed(model, beams, work, log_probs, tolerance)
+    return frame, total, best_text(model, start, end, beams, work)
+
+
+@compiled
+def feed(model: Any, beams: Any, work: Any, log_probs: Any, tolerance: float) -> tuple[int, float]:
+    """More frames of an utterance, log_probs (T, V): what `check` says to them. Bad ones are not taken."""
     frame, total = check(log_probs, tolerance)
     if frame < 0:
         advance(model, beams, work, log_probs)
-    return frame, total, best_text(model, start, end, beams, work)
+    return frame, total
 
 
 @lean
 def check(log_probs: Any, tolerance: float) -> tuple[int, float]:
     """Of log_probs (T, V) the first frame whose probabilities do not add up to 1, and their sum; -1 where all do."""
-    for frame in range(len(log_probs)):
+    frames, labels = log_probs.shape
+    for frame in range(frames):
         total = 0.0
-        for label in range(log_probs.shape[1]):
-            if not log_probs[frame, label] < _NOTHING:  # exp would cost more than the rest
+        for label in range(labels):
+            if not log_probs[frame, label] <= _NOTHING:  # exp would cost more than the rest
                 total += np.exp(log_probs[frame, label])
         if not abs(total - 1.0) <= tolerance:
             return frame, total
@@ -59,10 +67,13 @@ def advance(model: Any, beams: Any, work: Any, log_probs: Any) -> None:
     active, above, held = work.active, work.above, work.held
     width = sets.shape[1]
     competes = rules.has_words or rules.has_tokens or rules.has_phrases
+    trying = len(labels.tried)  # of an utterance before, nobody knows which: all
+    for place in range(trying):
+        labels.tried[place].label = place
     for frame in range(len(log_probs)):
         row = log_probs[frame]
         before, after, count = sets[used[0]], sets[1 - used[0]], used[1]
-        trying = _try_labels(row, rules.least_logp, model.spelling.labels, labels)
+        trying = _try_labels(row, rules.least_logp, model.spelling.labels, labels, trying)
         if not trying:  # nothing but a blank: the masses of all beams change alike
             for beam in range(count):
                 before[beam].blank += before[beam].spoken
@@ -89,7 +100,7 @@ def advance(model: Any, beams: Any, work: Any, log_probs: Any) -> None:
             )
         stamp[0] += 1
         kept, lost = choose(pool, choice, found, width, best * rules.prune, competes, stamp[0])
-        used[2] = _become(before, after, pool, choice, kept, best, beams.tree, used[2], stamp[0])
+        used[2] = _become(before, after, pool, choice, kept, best, beams.tree, used[2], stamp[0], model.lexicon.nodes)
         if rules.detours and lost:
             note_detours(pool, choice, before, lost, stamp[0], beams)
         used[0], used[1] = 1 - used[0], kept
@@ -97,17 +108,20 @@ def advance(model: Any, beams: Any, work: Any, log_probs: Any) -> None:
 
 
 @lean
-def _try_labels(row: Any, least_logp: float, spelled: Any, labels: Any) -> int:
+def _try_labels(row: Any, least_logp: float, spelled: Any, labels: Any, tried_before: int) -> int:
     """The labels that are likely enough, the best of the frame always among them: those that end a word first, then the
     likeliest. Gives their number."""
     y, tried, number = labels
-    top = row[0]
-    for label in range(1, len(row)):
-        top = max(top, row[label])
-    limit = min(least_logp, top)
+    for place in range(tried_before):
+        y[tried[place].label] = 0.0
+    limit = least_logp
+    if row[0] < least_logp:
+        top = row[0]
+        for label in range(1, len(row)):
+            top = max(top, row[label])
+        limit = min(limit, top)
     trying = 0
     for label in range(1, len(row)):
-        y[label] = 0.0
         if row[label] >= limit:
             y[label] = np.exp(row[label])
             place, parts = trying, spelled[label]
@@ -191,13 +205,15 @@ def _continue(
     rules, follows, _, spelling, lexicon, words, tokens, token_of, hotwords = model
     nodes, masses, letters = lexicon.nodes, pool.masses, spelling.letters
     has_grammar, has_words, has_phrases = rules.has_grammar, rules.has_words, rules.has_phrases
-    only_words = not rules.has_tokens and not has_phrases  # within a word these take away from a mass, and add nothing
+    tokens_most = np.inf if rules.has_tokens else 1.0  # within a word an n-gram of words only takes away from a mass
+    outside, root = np.int32(len(nodes) - 1), nodes[ROOT]
+    ahead_outside = nodes[outside].ahead
     least = max(best * rules.prune, least_in_play(pool))
     for beam in range(count):
         if found + trying >= len(masses):
             found = make_room(pool, count, found)
         own = beams[beam]
-        both, known, here = own.blank + own.spoken, held[beam], nodes[own.place].ahead
+        both, known, here = own.blank + own.spoken, held[beam], own.ahead
         back = 1.0 / here
         for number in range(trying):
             if (known >> np.uint64(number)) & np.uint64(1):
@@ -210,30 +226,42 @@ def _continue(
                     continue
             mass = (own.blank if label == own.label else both) * one.y
             ends = has_words and one.ends_word and own.place != ROOT
+            # hotwords begin at a word boundary: who hears none and meets none goes on without
+            heard = has_phrases and (own.phrase != ROOT or one.ends_word)
+            most = tokens_most * rules.phrase_most if heard else tokens_most
             if not ends:
-                if mass < least and only_words:
+                if mass * most < least:
                     if one.ends_word or label == own.label:
                         continue
                     break  # the labels that are left are less likely
-            elif only_words and mass * rules.unknown_most < least * here and lexicon.words[own.place] == NO_WORD:
+            elif mass * most * rules.unknown_most < least * here and lexicon.words[own.place] == NO_WORD:
                 continue  # without asking the n-gram
             step, place, state, token_state, phrase = 1.0, own.place, own.state, own.token_state, own.phrase
             if has_words:
+                children, begun, ahead = own.children, own.first, here
                 if ends:
                     if own.word_step < 0:  # found out once for each prefix; takes the look-ahead back
                         said, own.word_state = word_score(rules, lexicon.words, words, memo, place, state)
                         own.word_step = np.exp(said) * back
                     step, place, state = own.word_step, np.int32(ROOT), own.word_state
+                    children, begun, ahead = root.children, root.first, root.ahead
                 elif one.own < one.end:
                     step = back
-                for at in range(one.own, one.end):
-                    place = child(nodes, place, letters[at])
+                for at in range(one.own, one.end):  # lexicon.child, with the place's node at hand
+                    bit = np.uint64(1) << np.uint64(letters[at])
+                    if children & bit:
+                        place = np.int32(begun + count_bits(children & (bit - np.uint64(1))))
+                        children, begun, ahead = nodes[place].children, nodes[place].first, nodes[place].ahead
+                    else:
+                        if place == outside:
+                            step *= rules.unknown_letter
+                        place, children, ahead = outside, np.uint64(0), ahead_outside
                 if one.own < one.end:
-                    step *= nodes[place].ahead
+                    step *= ahead
             if rules.has_tokens:
                 log10, token_state = score_word(tokens, token_state, token_of[label])
                 step *= np.exp(rules.token_weight * log10 + rules.token_bonus)
-            if has_phrases:
+            if heard:
                 gain, phrase = hear(hotwords, phrase, letters, one.first, one.end)
                 step *= gain
             mass *= step
@@ -253,8 +281,9 @@ def _continue(
 
 @lean
 def _become(
-    beams: Any, after: Any, pool: Any, choice: Any, kept: int, best: float, tree: Any, nodes: int, frame: int
-) -> int:
+    beams: Any, after: Any, pool: Any, choice: Any, kept: int, best: float, tree: Any, nodes: int, frame: int,
+    lexicon: Any,
+) -> int:  # fmt: skip
     """The chosen candidates are the beams after this frame, their masses relative to the best; gives the number of
     nodes of the tree."""
     chosen, node = choice.chosen, choice.node
@@ -265,17 +294,19 @@ def _become(
         if not candidate.label:
             after[beam] = source
             own.blank, own.spoken = source.next_blank * scale, source.next_spoken * scale
-            node[chosen[beam], 0], node[chosen[beam], 1] = frame, source.node
+            node[chosen[beam]].frame, node[chosen[beam]].place = frame, source.node
             continue
         tree[nodes].parent, tree[nodes].label = source.node, candidate.label
         own.node, own.label = nodes, candidate.label
-        node[chosen[beam], 0], node[chosen[beam], 1] = frame, nodes
+        node[chosen[beam]].frame, node[chosen[beam]].place = frame, nodes
         nodes += 1
         own.prefix, own.parent = mix(source.prefix, candidate.label), source.prefix
         own.blank, own.spoken, own.step = 0.0, pool.masses[chosen[beam]] * scale, candidate.step
         own.word_step, own.word_state = -1.0, 0
         own.grammar, own.place, own.state = candidate.grammar, candidate.place, candidate.state
         own.token_state, own.phrase = candidate.token_state, candidate.phrase
+        here = lexicon[candidate.place]
+        own.children, own.first, own.ahead = here.children, here.first, here.ahead
     return nodes
 
 
@@ -309,7 +340,7 @@ def final_scores(model: Any, end: Any, beams: Any, work: Any) -> tuple[Any, bool
 
 
 @lean
-def _final_score(model: Any, end: Any, own: Any, log_scale: float, work: Any, whole: bool) -> float:
+def _final_score(model: Any, end: Any, own: Any, log_scale: float, work: Any, whole: bool) -> Any:
     if whole and not model.ends[own.grammar]:
         return -np.inf
     place = own.place if whole else np.int32(ROOT)

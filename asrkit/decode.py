@@ -112,8 +112,7 @@ def _name(decoder: Decoder) -> str:
     options = decoder.options
     if options is None:
         return "greedy"
-    plain = [re.sub(r"(\.(arpa|gz|bin|binary|klm|mmap|lm))+$", "", lm.path.name) for lm in decoder.lms]
-    parts = [*plain, f"beam{options.beam}"]
+    parts = [*(lm.name for lm in decoder.lms), f"beam{options.beam}"]
     parts += [f"alpha{options.alpha:g}", f"beta{options.beta:g}"] if decoder.lm else []
     parts += [f"token{options.token_alpha:g}", f"{options.token_beta:g}"] if decoder.token_lm else []
     shown = ("beam", "alpha", "beta", "token_alpha", "token_beta", "n_best")

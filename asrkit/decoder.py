@@ -112,6 +112,8 @@ def open_decoder(
             raise AsrkitError(f"{lm} is a KenLM binary, which only --engine pyctcdecode reads; wanted its .arpa")
         progress.say(f"{lm} is a KenLM binary: searching with pyctcdecode")
         options = replace(options, engine="pyctcdecode")
+    if token_lm is not None and is_kenlm_binary(Path(token_lm)):
+        raise AsrkitError(f"{token_lm} is a KenLM binary, which our own search cannot read; wanted its .arpa")
     with_kenlm = options.engine == "pyctcdecode"
     of_labels = None if unit is None else unit == "token"
     words = _open(lm, tokenizer, with_kenlm, of_labels, progress) if lm is not None else None

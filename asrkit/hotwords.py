@@ -14,15 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asrkit.errors import AsrkitError
-from asrkit.lexicon import LETTERS, NO_WORD, ROOT, Alphabet, build_lexicon, child
+from asrkit.lexicon import LETTERS, NO_WORD, ROOT, Alphabet, build_lexicon, count_bits
 from asrkit.loops import compiled, lean
 from asrkit.tokenizer import Tokenizer
 
-STATE = np.dtype(
+STATE = np.dtype(  # half a line of the processor's cache
     [
+        ("children", "u8"),  # as in lexicon.NODE
+        ("first", "i4"),
+        ("shorter", "i4"),  # the state of the longest end of these letters that begins a phrase, too
         ("potential", "f8"),  # exp of what the unfinished phrase has brought so far
         ("reward", "f8"),  # exp of what the phrases that are whole here bring
-        ("shorter", "i4"),  # the state of the longest end of these letters that begins a phrase, too
     ]
 )
 
@@ -30,7 +32,6 @@ STATE = np.dtype(
 class Hotwords(NamedTuple):
     """What Numba needs."""
 
-    nodes: NDArray[np.void]  # (N,) lexicon.NODE
     states: NDArray[np.void]  # (N,) STATE
 
 
@@ -56,7 +57,21 @@ def build_hotwords(phrases: Sequence[str], tokenizer: Tokenizer, alphabet: Alpha
     trie = build_lexicon(alphabet, spelled, range(len(spelled)), np.zeros(len(spelled), dtype=np.float32))
     free = alphabet.spelling.boundary  # every word begins with a boundary: it brings nothing
     lengths = np.array([len(alphabet.spell(each)) - free for each in spelled], dtype=np.int64)
-    return Hotwords(trie.nodes, _resolve(trie.nodes, trie.words, scores, scores / lengths, free))
+    return Hotwords(_resolve(trie.nodes, trie.words, scores, scores / lengths, free))
+
+
+def most_of_a_letter(hotwords: Hotwords) -> float:
+    """The greatest factor that one more letter can bring."""
+    return float(_most(hotwords.states))
+
+
+@compiled
+def _most(states: Any) -> float:
+    most = 1.0
+    for node in range(len(states) - 1):
+        for below in range(states[node].first, states[node + 1].first):
+            most = max(most, states[below].potential * states[below].reward / states[node].potential)
+    return most
 
 
 @compiled
@@ -64,6 +79,8 @@ def _resolve(nodes: Any, words: Any, scores: Any, for_letter: Any, free: int) ->
     """Breadth first, as the nodes are numbered: a node's shorter states come before it."""
     count = len(nodes) - 1
     states = np.zeros(count + 1, dtype=STATE)
+    for node in range(count + 1):
+        states[node].children, states[node].first = nodes[node].children, nodes[node].first
     above, letters = np.zeros(count, dtype=np.int32), np.zeros(count, dtype=np.int32)
     depth, best, reward = np.zeros(count), np.zeros(count), np.zeros(count)
     for node in range(count):
@@ -80,7 +97,7 @@ def _resolve(nodes: Any, words: Any, scores: Any, for_letter: Any, free: int) ->
         is_end = words[node] != NO_WORD
         if node and depth[node] > 1:
             state = states[above[node]].shorter
-            states[node].shorter = _follow(nodes, states, state, letters[node])
+            states[node].shorter = _follow(states, state, letters[node])
         if node:
             reward[node] = reward[states[node].shorter] + (scores[words[node]] if is_end else 0.0)
         # nothing becomes of a phrase that is whole; an end of it may still become something
@@ -91,13 +108,14 @@ def _resolve(nodes: Any, words: Any, scores: Any, for_letter: Any, free: int) ->
 
 
 @lean
-def _follow(nodes: Any, states: Any, state: Any, letter: Any) -> Any:
+def _follow(states: Any, state: Any, letter: Any) -> Any:
     bit = np.uint64(1) << np.uint64(letter)
-    while state != ROOT and not nodes[state].children & bit:
+    while state != ROOT and not states[state].children & bit:
         state = states[state].shorter
-    if not nodes[state].children & bit:
+    here = states[state]
+    if not here.children & bit:
         return np.int32(ROOT)
-    return child(nodes, state, letter)
+    return np.int32(here.first + count_bits(here.children & (bit - np.uint64(1))))
 
 
 @lean
@@ -106,6 +124,6 @@ def hear(hotwords: Any, state: Any, letters: Any, first: int, end: int) -> Any:
     states = hotwords.states
     gain = 1.0 / states[state].potential
     for at in range(first, end):
-        state = _follow(hotwords.nodes, states, state, letters[at])
+        state = _follow(states, state, letters[at])
         gain *= states[state].reward
     return gain * states[state].potential, state

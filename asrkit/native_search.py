@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from asrkit.align import align_words
 from asrkit.automaton import SLOT, STATE, UNIGRAM, Automaton, Tables
-from asrkit.beams import NONE, Beams, Work, new_beams, new_work, with_room
-from asrkit.ctc_beam import best_text, final_scores, search
+from asrkit.beams import NONE, Beams, Work, begin, new_beams, new_work, with_room
+from asrkit.ctc_beam import best_text, feed, final_scores, search
 from asrkit.errors import AsrkitError
-from asrkit.hotwords import build_hotwords, hear
+from asrkit.hotwords import build_hotwords, hear, most_of_a_letter
 from asrkit.lexicon import ROOT, Lexicon, build_alphabet, build_lexicon
 from asrkit.search import LN_10, TOLERANCE, Hypothesis, LogProbs, check_shape, not_normalised
 from asrkit.search_model import End, Model, Rules, Start, text_score
@@ -22,6 +22,9 @@ from asrkit.settings import DecodeSettings
 from asrkit.tokenizer import Tokenizer, written
 from asrkit.word_times import FrameTimes
 
+# An unknown word costs unk_score once more for so many letters beyond those that a known word begins with; else whole
+# sentences are glued together to a single unknown word.
+UNKNOWN_LETTERS = 6
 # in place of an n-gram
 _NOTHING = Tables(np.zeros(1, dtype=UNIGRAM), np.zeros(1, dtype=STATE), np.zeros(1, dtype=SLOT))
 
@@ -29,9 +32,9 @@ _NOTHING = Tables(np.zeros(1, dtype=UNIGRAM), np.zeros(1, dtype=STATE), np.zeros
 class NativeSearch:
     """CTC prefix beam search: log-probs (T, V) -> the `n_best` best hypotheses, best first.
 
-    Ranked by ln P(acoustic) + alpha * ln P(n-gram of words) + beta * words, where an unknown word's probability is
-    10^unk_score times what the n-gram says; likewise for an n-gram of labels; and hotword_score for each word of a
-    hotword.
+    Ranked by ln P(acoustic) + alpha * ln P(n-gram of words) + beta * words, likewise for an n-gram of labels, and with
+    hotword_score for each word of a hotword. An unknown word's probability is 10^unk_score times what the n-gram says,
+    or less (see UNKNOWN_LETTERS).
 
     May be used by several threads at once.
     """
@@ -78,12 +81,16 @@ class NativeSearch:
         beams = with_room(beams, len(log_probs), self._model.rules.detours)
         model = self._model, self._start, self._end
         # all in one call, for each costs 20 µs
-        frame, total, best = search(*model, beams, work, log_probs.astype(np.float64), TOLERANCE)
+        frame, total, best = search(*model, beams, work, _floats(log_probs), TOLERANCE)
         if frame >= 0:
             raise AsrkitError(not_normalised(frame, total))
         found = [best] if self.options.n_best == 1 else self._n_best(beams, work)
         self._rooms.append((beams, work))
         return [self._hypothesis(log_probs, *each) for each in found]
+
+    def stream(self) -> "SearchStream":
+        """A search that is fed piece by piece."""
+        return SearchStream(self)
 
     def lm_score(self, text: str) -> float:
         """What the n-grams and hotwords add to a normalised text that the tokenizer spells (natural logarithm)."""
@@ -112,6 +119,52 @@ class NativeSearch:
         return Hypothesis(text, words, float(score - lm_score), float(lm_score) if has_lm else None, float(score))
 
 
+def _floats(log_probs: LogProbs) -> LogProbs:
+    """Half precision, as log-probs are kept in files, is unknown to Numba; and views would be compiled anew."""
+    return np.array(log_probs, dtype=np.promote_types(log_probs.dtype, np.float32), order="C")
+
+
+class SearchStream:
+    """One utterance, fed with log-probs in pieces: it finds exactly what the whole would give.
+
+    NativeSearch.stream makes one.
+    """
+
+    def __init__(self, search: NativeSearch) -> None:
+        self._search = search
+        self._beams, self._work = search._new_room()
+        begin(self._beams, self._work, search._model.lexicon.nodes[ROOT], *search._start)
+        self._frames = 0
+        self._pieces: list[LogProbs] = []  # for word times
+
+    def feed(self, log_probs: LogProbs) -> None:
+        """More log-probs (T, V).
+
+        Raises:
+            AsrkitError: as NativeSearch.decode; the piece is then as if it had not come.
+        """
+        check_shape(log_probs, self._search.tokenizer)
+        model = self._search._model
+        self._beams = with_room(self._beams, len(log_probs), model.rules.detours)
+        frame, total = feed(model, self._beams, self._work, _floats(log_probs), TOLERANCE)
+        if frame >= 0:
+            raise AsrkitError(not_normalised(self._frames + frame, total))
+        self._frames += len(log_probs)
+        if self._search.times:
+            self._pieces.append(log_probs)
+
+    def hypotheses(self) -> list[Hypothesis]:
+        """What would be found if the utterance ended here, best first; more may be fed afterwards."""
+        search = self._search
+        if search.options.n_best == 1:
+            found = [best_text(search._model, search._start, search._end, self._beams, self._work)]
+        else:
+            found = search._n_best(self._beams, self._work)
+        labels = len(search.tokenizer.labels)
+        log_probs = np.concatenate([np.zeros((0, labels), dtype=np.float32), *self._pieces])
+        return [search._hypothesis(log_probs, *each) for each in found]
+
+
 def _model(
     tokenizer: Tokenizer,
     options: DecodeSettings,
@@ -125,11 +178,15 @@ def _model(
     if lexicon is None:
         lexicon = build_lexicon(alphabet, [], [], np.zeros(1, dtype=np.float32))
     word_weight = options.alpha * LN_10
-    outside = 1.0
+    outside = unknown_most = 1.0
     if words:
+        unknown_most = float(np.exp(word_weight * (words.unknown_most + options.unk_score) + options.beta))
         unknown = word_weight * (float(words.tables.unigrams["log10"][words.unknown]) + options.unk_score)
         outside = 0.0 if options.closed_vocab else float(np.exp(unknown))
+    letters = UNKNOWN_LETTERS * alphabet.spelling.boundary  # characters of large alphabets take several
     token_of = [tokens.number(written(label)) if tokens else 0 for label in tokenizer.labels]
+    hotwords = build_hotwords(options.hotwords, tokenizer, alphabet, options.hotword_score)
+    label_letters = int((alphabet.spelling.labels["end"] - alphabet.spelling.labels["first"]).max())
     rules = Rules(
         has_grammar=grammar is not None,
         has_words=words is not None,
@@ -137,14 +194,14 @@ def _model(
         word_bonus=options.beta,
         unknown=words.unknown if words else 0,
         unknown_score=word_weight * options.unk_score,
-        unknown_most=float(np.exp(word_weight * (words.unknown_most + options.unk_score) + options.beta))
-        if words
-        else 0,
+        unknown_letter=float(np.exp(word_weight * options.unk_score / letters)),
+        unknown_most=unknown_most,
         closed=options.closed_vocab,
         has_tokens=tokens is not None,
         token_weight=options.token_alpha * LN_10,
         token_bonus=options.token_beta,
         has_phrases=bool(options.hotwords),
+        phrase_most=most_of_a_letter(hotwords) ** label_letters,
         prune=float(np.exp(options.beam_prune_logp)),
         least_logp=options.token_min_logp,
         detours=options.n_best > 1,
@@ -158,7 +215,7 @@ def _model(
         words.tables if words else _NOTHING,
         tokens.tables if tokens else _NOTHING,
         np.array(token_of, dtype=np.int32),
-        build_hotwords(options.hotwords, tokenizer, alphabet, options.hotword_score),
+        hotwords,
     )
 
 

@@ -108,6 +108,11 @@ class NGram:
         )
 
     @property
+    def name(self) -> str:
+        """Of the file, without what says its format."""
+        return re.sub(r"(\.(arpa|gz|bin|binary|klm|mmap|lm))+$", "", self.path.name)
+
+    @property
     def spelled_share(self) -> float:
         """Share of the n-gram's words that the tokenizer can spell; beam search can find no others."""
         return len(self.spelled) / len(self.words)

@@ -7,6 +7,7 @@ Shapes: M windows, N words in each (the order of the model).
 """
 
 import re
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,19 +80,19 @@ def number_text(
     """
     vocabulary = Vocabulary()
     chunks: list[Path] = []
-    numbers: list[int] = []
+    numbers = array("i")
     occurrences = np.zeros(0, dtype=np.int64)
 
     def store() -> None:
         nonlocal occurrences
-        chunk = np.array(numbers, dtype=np.int32)
+        chunk = np.array(numbers, dtype=np.int32)  # a copy: the array goes on
         chunks.append(folder / f"words-{len(chunks)}.npy")
         np.save(chunks[-1], chunk)
         counted = np.bincount(chunk, minlength=len(vocabulary) + len(MARKS))
         counted[: len(occurrences)] += occurrences
         occurrences = counted
         advance(len(numbers))
-        numbers.clear()
+        del numbers[:]
 
     number = vocabulary.__getitem__
     for sentence in sentences:

@@ -54,7 +54,7 @@ class Transcript:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values; a word's confidence is null where the engine does not know it."""
+        """As plain values; a word's confidence is null with pyctcdecode."""
         return asdict(self)
 
 

@@ -245,7 +245,8 @@ def _conditions(report: Mapping[str, Any]) -> str:
         if isinstance(value, Mapping):
             value = ", ".join(f"{key} {_number(each)}" for key, each in value.items()) or "none"
         elif isinstance(value, tuple | list):
-            value = " to ".join(f"{each:.4f}" for each in value)
+            between = " to " if name.endswith("ci95") else ", "
+            value = between.join(f"{each:.4f}" if isinstance(each, float) else str(each) for each in value) or "none"
         rows.append(f"<dt>{escape(name)}</dt><dd>{escape('-' if value is None else _number(value))}</dd>")
     return f"<div class=card><dl>{''.join(rows)}</dl></div>"
 

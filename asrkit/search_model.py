@@ -25,12 +25,14 @@ class Rules(NamedTuple):
     word_bonus: float  # for each word
     unknown: int  # the word <unk>
     unknown_score: float  # for each unknown word, besides the n-gram's
+    unknown_letter: float  # exp of what each letter costs that follows one which no known word goes on with
     unknown_most: float  # exp of the most that an unknown word can bring, all included
     closed: bool  # only the n-gram's words
     has_tokens: bool  # an n-gram of labels
     token_weight: float
     token_bonus: float  # for each label
     has_phrases: bool
+    phrase_most: float  # exp of the most that a label can bring to them
     prune: float  # beams whose mass is so small a part of the best one's are dropped
     least_logp: float  # labels below it are not tried, the best of the frame aside
     detours: bool  # the way to other hypotheses than the best is kept
@@ -112,7 +114,10 @@ def text_score(model: Any, start: Any, end: Any, work: Any, text: Any) -> float:
                 said, state = word_score(rules, lexicon.words, words, memo, place, state)
                 score, place = score + said, np.int32(ROOT)
             for at in range(taken.own, taken.end):
-                place = child(lexicon.nodes, place, spelling.letters[at])
+                if place == len(lexicon.nodes) - 1:
+                    score += np.log(rules.unknown_letter)
+                else:
+                    place = child(lexicon.nodes, place, spelling.letters[at])
         if rules.has_phrases:
             gain, phrase = hear(hotwords, phrase, spelling.letters, taken.first, taken.end)
             score += np.log(gain)

@@ -291,7 +291,7 @@ class DecodeSettings(Section):
             self._check_range(name, 0, 100)
         for name in ("beta", "token_beta", "hotword_score"):
             self._check_range(name, -100, 100)
-        self._check_range("unk_score", -1000, 1000)
+        self._check_range("unk_score", -1000, 0)
         for name in ("token_min_logp", "beam_prune_logp"):
             self._check_range(name, -1e9, 0)
 

@@ -28,7 +28,10 @@ def surface_page(title: str, found: Mapping[str, Any]) -> str:
     parts = [f"<!doctype html><meta charset=utf-8><title>{escape(title)}</title><style>{_STYLE}</style>"]
     options = ", ".join(f"{name} {value}" for name, value in found["options"].items())
     parts.append(f"<h1>{escape(title)}</h1><p>Best: {escape(options)}; {100 * found['rate']:.2f} %, over ")
-    parts.append(f"{found['utterances']:,} utterances. Each dot was searched; the ground between them is guessed.</p>")
+    parts.append(
+        f"{found['utterances']:,} utterances. Each dot was searched; the ringed one, where a bowl laid through them is "
+        "lowest, is taken. The ground between them is guessed.</p>"
+    )
     parts += [f"<h2>{escape(' and '.join(one['options']))}</h2>{_picture(one)}" for one in found["surfaces"]]
     if found["beams"]:
         rows = "".join(f"<tr><td>{beam}<td>{100 * rate:.2f} %" for beam, rate in found["beams"])
@@ -62,7 +65,7 @@ def _picture(surface: Mapping[str, Any]) -> str:
                 f'<rect x="{x:.1f}" y="{y:.1f}" width="{inner[0] / CELLS + 0.6:.1f}" '
                 f'height="{inner[1] / CELLS + 0.6:.1f}" fill="{fill}"/>'
             )
-    best = int(rates.argmin())
+    best = next(place for place, pair in enumerate(points[:, :2].tolist()) if pair == list(surface["chosen"]))
     for number, ((up, right), (alpha, beta, rate)) in enumerate(zip(placed, points, strict=True)):
         x, y = at(up, right)
         is_best = number == best

@@ -100,7 +100,7 @@ def tune(
         "beams": trial.beams,
     }
     kept = keep_tuned(checkpoint.home, (lm, token_lm), found)
-    page = checkpoint.home / "tune" / ("-".join(path.path.stem for path in decoder.lms) + ".html")
+    page = checkpoint.home / "tune" / ("-".join(lm.name for lm in decoder.lms) + ".html")
     with storing_in(checkpoint.home):
         page.parent.mkdir(exist_ok=True)
         write_whole(page, surface_page(f"{checkpoint.run_name}: {MEASURES[by]} on {', '.join(chosen)}", found).encode())
@@ -128,11 +128,12 @@ class Surface:
 
     names: tuple[str, str]
     rates: dict[Pair, float]
+    chosen: Pair
 
     def to_json(self) -> dict[str, Any]:
         """As lists of numbers: each place, and its rate."""
         points = [[*pair, rate] for pair, rate in sorted(self.rates.items())]
-        return {"options": list(self.names), "points": points}
+        return {"options": list(self.names), "chosen": list(self.chosen), "points": points}
 
 
 class _Trial:
@@ -195,7 +196,7 @@ class _Trial:
         chosen: dict[str, Any] = dict(zip(names, pair, strict=True))
         self.options = replace(self.options, **chosen)
         self.rate = rates[pair]
-        return Surface(names, rates)
+        return Surface(names, rates, pair)
 
     def _tune_beam(self) -> None:
         """The narrowest that is as good as the best."""

@@ -9,7 +9,8 @@ from asrkit.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class WordTime:
-    """A word and when it was said, seconds from the start of the audio; `confidence` from 0 to 1 where known."""
+    """A word and when it was said, seconds from the start of the audio; `confidence` is from 0 to 1, and None with
+    pyctcdecode."""
 
     word: str
     start_s: float

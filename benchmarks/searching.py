@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from asrkit.error_rates import Counts, align, count, total
 
-MIN_CPU_S, MAX_PASSES = 3.0, 5  # a fast engine passes over the utterances until so much time is measured
+PASSES = 3  # over the utterances; the fastest counts, for others use this machine, too
 WARM_UP = 2  # utterances decoded before the clock starts: what is compiled or built on the way is no search
 RESAMPLES = 10_000
 
@@ -92,15 +92,17 @@ def character_counts(texts: Sequence[str], found: Sequence[str]) -> list[Counts]
 
 
 def tune(engine: Engine, fold: Fold, grid: Grid) -> tuple[float, float]:
-    """The alpha and beta with the lowest WER on the fold."""
-    wer_of: dict[tuple[float, float], float] = {}
+    """The alpha and beta with the lowest sum of WER and CER on the fold."""
+    rate_of: dict[tuple[float, float], float] = {}
 
     def best(pairs: Sequence[tuple[float, float]], sample: Fold) -> tuple[float, float]:
-        wer_of.clear()
+        rate_of.clear()
         for pair in pairs:
             decode = engine.make(*pair)
-            wer_of[pair] = total(word_counts(sample.texts, list(map(decode, sample.log_probs)))).rate
-        return min(wer_of, key=wer_of.__getitem__)
+            texts = list(map(decode, sample.log_probs))
+            rates = [total(counts(sample.texts, texts)).rate for counts in (word_counts, character_counts)]
+            rate_of[pair] = sum(rates)
+        return min(rate_of, key=rate_of.__getitem__)
 
     alpha, beta = best([(alpha, beta) for alpha in grid.alphas for beta in grid.betas], fold.every(grid.every))
     if not grid.fine_alpha:
@@ -116,23 +118,22 @@ def tune(engine: Engine, fold: Fold, grid: Grid) -> tuple[float, float]:
 def measure(engine: Engine, settings: tuple[float, float], fold: Fold) -> Measured:
     """Rates and speed, on this thread."""
     decode = engine.make(*settings)
-    found, cpu_s, passes = timed(decode, fold.log_probs)
-    speed = passes * fold.audio_s / cpu_s
+    found, cpu_s = timed(decode, fold.log_probs)
+    speed = fold.audio_s / cpu_s
     words, characters = word_counts(fold.texts, found), character_counts(fold.texts, found)
     return Measured(engine.name, *settings, words, characters, speed)
 
 
-def timed(decode: Decode, log_probs: Sequence[LogProbs]) -> tuple[list[str], float, int]:
-    """The texts, the CPU time of all passes, and their number."""
+def timed(decode: Decode, log_probs: Sequence[LogProbs]) -> tuple[list[str], float]:
+    """The texts, and the CPU time of the fastest pass."""
     for item in log_probs[:WARM_UP]:
         decode(item)
-    cpu_s, passes = 0.0, 0
-    while cpu_s < MIN_CPU_S and passes < MAX_PASSES:
+    took = []
+    for _ in range(PASSES):
         before = time.thread_time()
         found = [decode(item) for item in log_probs]
-        cpu_s += time.thread_time() - before
-        passes += 1
-    return found, cpu_s, passes
+        took.append(time.thread_time() - before)
+    return found, min(took)
 
 
 def bootstrap(one: Measured, other: Measured, *, seed: int = 1) -> tuple[float, float, float]:

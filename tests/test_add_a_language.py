@@ -42,8 +42,8 @@ SMALL: dict[str, tuple[str, str]] = {
     "asrkit decode": ("", ""),
     "asrkit transcribe my/new.wav": ("", ""),
     "asrkit lm build my/text.txt --recipe welsh --order 3 -o my/welsh.arpa": ("--order", "--discount-fallback --order"),
+    "asrkit tune --lm my/welsh.arpa": ("", ""),
     "asrkit decode --lm my/welsh.arpa": ("", ""),
-    "asrkit decode --lm my/welsh.arpa --split dev --alpha 0.8 --beta 1.5": ("", ""),
 }
 
 

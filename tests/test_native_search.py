@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from asrkit.arpa import read_arpa
 from asrkit.automaton import Automaton, build_automaton
+from asrkit.errors import AsrkitError
 from asrkit.kneser_ney import build_arpa
 from asrkit.lexicon import Lexicon, build_alphabet, build_lexicon
 from asrkit.native_search import NativeSearch
 from asrkit.search import LN_10
 from asrkit.settings import DecodeSettings
 from asrkit.tokenizer import CharacterTokenizer, Tokenizer, written
+from asrkit.word_times import FrameTimes
 
 EXACT: dict[str, Any] = {"token_min_logp": -1e9, "beam_prune_logp": -1e9}
 NEVER = -math.inf
@@ -133,6 +135,12 @@ def lexicon_of(lm: Automaton, tokenizer: Tokenizer) -> Lexicon:
     return build_lexicon(build_alphabet(tokenizer), WORDS, [*map(lm.number, WORDS)], lm.tables.unigrams["log10"])
 
 
+def strange_letters(word: str) -> int:
+    """Those behind the first that no known word goes on with."""
+    begun = max(size for size in range(len(word) + 1) if any(known.startswith(word[:size]) for known in WORDS))
+    return max(0, len(word) - begun - 1)
+
+
 @pytest.mark.parametrize("name", ["characters", "subwords"])
 @pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
 @pytest.mark.parametrize("with_tokens", [False, True], ids=["words", "words and tokens"])
@@ -177,7 +185,8 @@ def test_with_n_grams_the_best_of_all_texts(
         known = [word in WORDS for word in words]
         if closed and not all(known):
             return NEVER
-        log10 = word_lm.sentence_score(words) + unk_score * known.count(False)
+        unknown = sum(1 + strange_letters(word) / 6 for word in words if word not in WORDS)
+        log10 = word_lm.sentence_score(words) + unk_score * unknown
         said = alpha * LN_10 * log10 + beta * len(words)
         if tokens:
             labels = [written(tokenizer.labels[label]) for label in prefix]
@@ -189,3 +198,31 @@ def test_with_n_grams_the_best_of_all_texts(
     assert found.score == pytest.approx(total(best, every[best]), abs=1e-4)
     assert found.text == tokenizer.decode(best)
     assert found.logp == pytest.approx(every[best], abs=1e-4)
+
+
+# In pieces ---------------------------------------------------------------------------------------------------------
+
+
+@given(cuts=st.lists(st.integers(0, 40), max_size=6), n_best=st.sampled_from([1, 4]), seed=st.integers(0, 1000))
+@settings(max_examples=40)
+def test_pieces_give_what_the_whole_gives(cuts: list[int], n_best: int, seed: int, word_lm: Automaton) -> None:
+    log_probs = random_log_probs(40, len(CHARACTERS.labels), seed)
+    options = DecodeSettings(beam=7, n_best=n_best)
+    times = FrameTimes(0.04)
+    search = NativeSearch(CHARACTERS, options, words=word_lm, lexicon=lexicon_of(word_lm, CHARACTERS), times=times)
+    stream = search.stream()
+    for piece in np.split(log_probs, sorted(cuts)):
+        stream.feed(piece)
+        stream.hypotheses()  # asking changes nothing
+    assert stream.hypotheses() == search.decode(log_probs)
+
+
+def test_a_broken_piece_is_as_if_it_had_not_come() -> None:
+    search = NativeSearch(CHARACTERS)
+    log_probs = random_log_probs(6, 4, 1)
+    stream = search.stream()
+    stream.feed(log_probs[:4])
+    with pytest.raises(AsrkitError, match="the log-probs of frame 5 are not numbers"):
+        stream.feed(np.stack([log_probs[4], np.full(4, np.nan)]))
+    stream.feed(log_probs[4:])
+    assert stream.hypotheses() == search.decode(log_probs)

@@ -57,21 +57,36 @@ HOW: dict[str, Run | Make] = {
     "asrkit prepare librispeech --splits train-clean-100,dev-clean,test-clean": Run("data/librispeech/prepare.json"),
     "asrkit train librispeech --minutes 600": Run("exp/librispeech/*/best/model.safetensors", SHORT, TINY),
     "asrkit decode": Run("exp/librispeech/*/decode/test-clean-greedy/report.json", says="WER"),
-    "asrkit decode --lm 4gram.arpa --beam 100 --alpha 0.5 --beta 1.0": Run(
-        "exp/librispeech/*/decode/test-clean-4gram*/report.html", says="WER"
-    ),
-    "asrkit transcribe talk.wav --lm 4gram.arpa": Run(),
+    "asrkit transcribe talk.wav": Run(),
     "asrkit lm fetch librispeech": Run(says="3-gram.pruned.1e-7"),
     "asrkit lm fetch librispeech 3-gram.pruned.1e-7": Run(
         "data/lm/librispeech/3-gram.pruned.1e-7.arpa.gz", says="--lm data/lm/librispeech/3-gram.pruned.1e-7.arpa.gz"
-    ),
-    "asrkit decode --lm data/lm/librispeech/3-gram.pruned.1e-7.arpa.gz": Run(
-        "exp/librispeech/*/decode/test-clean-3-gram.pruned.1e-7*/report.html", says="WER"
     ),
     "asrkit lm build --recipe librispeech": Run("data/lm/librispeech/4gram.arpa", more=("--discount-fallback",)),
     "asrkit lm build text.txt --recipe librispeech -o 4gram.arpa": Run("4gram.arpa", more=("--discount-fallback",)),
     "asrkit lm score 4gram.arpa more.txt": Run(says="perplexity"),
     "asrkit lm pack 4gram.arpa": Run("4gram.lm/pack.json"),
+    "asrkit tune --lm 4gram.arpa": Run("exp/librispeech/*/tune/4gram.html", says="best on dev-clean: alpha "),
+    "asrkit decode --lm 4gram.lm": Run("exp/librispeech/*/decode/test-clean-4gram-beam*/report.html", says="WER"),
+    "asrkit decode --lm 4gram.arpa --beam 100 --alpha 0.5 --beta 1.0": Run(
+        "exp/librispeech/*/decode/test-clean-4gram-beam100-alpha0.5-beta1/report.html", says="WER"
+    ),
+    "asrkit decode --lm 4gram.arpa --closed-vocab --n-best 10": Run(
+        "exp/librispeech/*/decode/test-clean-4gram-*-closed_vocab-True/report.json", says="WER"
+    ),
+    "asrkit decode --lm 4gram.arpa --hotwords names.txt": Run(
+        "exp/librispeech/*/decode/test-clean-4gram-*-hotwords-*/report.json", says="WER"
+    ),
+    "asrkit transcribe talk.wav --lm 4gram.arpa": Run(),
+    "asrkit lm build text.txt --recipe librispeech --unit token -o letters.arpa": Run(
+        "letters.arpa", more=("--discount-fallback",)
+    ),
+    "asrkit tune --lm 4gram.arpa --token-lm letters.arpa": Run(
+        "exp/librispeech/*/tune/4gram-letters.html", says="token_alpha "
+    ),
+    "asrkit decode --lm 4gram.arpa --token-lm letters.arpa": Run(
+        "exp/librispeech/*/decode/test-clean-4gram-letters-*/report.html", says="WER"
+    ),
     "asrkit prepare librispeech --manifest my/english.jsonl": Run("data/english/prepare.json"),
     "asrkit train librispeech --data english model=deepspeech2-small --minutes 30": Run(
         "exp/librispeech/*/recipe.json", SHORT, TINY
@@ -131,7 +146,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         )
     Path("my/english.jsonl").write_text("\n".join(manifest), encoding="utf-8")
     build_arpa((line.split() for line in WORDS), 3, Path("4gram.arpa"), discount_fallback=True)
-    for name in ("text.txt", "more.txt"):
+    for name in ("text.txt", "more.txt", "names.txt"):
         Path(name).write_text("\n".join(WORDS), encoding="utf-8")
     return tmp_path
 
@@ -187,7 +202,7 @@ def test_commands_in_the_documents_exist(
     page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Verbs are stood in for: only that the command line takes these words."""
-    verbs = ("prepare", "train", "decode", "transcribe", "new_language", "compare_tokenizers", "demo")
+    verbs = ("prepare", "train", "decode", "tune", "transcribe", "new_language", "compare_tokenizers", "demo")
     for verb in (*verbs, "fetch_lm", "build_lm", "score_lm", "pack_lm"):
         stand_in: dict[str, Any] = {verb: lambda *args, **kwargs: []}
         monkeypatch.setitem(sys.modules, f"asrkit.{verb}", SimpleNamespace(**stand_in))
