@@ -125,7 +125,8 @@ def test_what_tuning_finds_is_what_decoding_takes(house: House) -> None:
     assert surface["options"] == ["alpha", "beta"]
     assert {(alpha, beta) for alpha in ALPHAS for beta in BETAS} <= set(points)
     assert all(0 <= alpha <= 5 and -10 <= beta <= 20 for alpha, beta in points)
-    assert (found["options"]["alpha"], found["options"]["beta"]) in points
+    assert [found["options"]["alpha"], found["options"]["beta"]] == surface["chosen"]
+    assert tuple(surface["chosen"]) in points
     assert [found["options"]["beam"], found["rate"]] in found["beams"]
     # the same as decoding says, and no worse than what it said before
     (report,) = house.decode(splits=["dev"], lm=house.lm)
@@ -193,11 +194,11 @@ def test_a_damaged_file_is_found_before_the_work_is_done(house: House, monkeypat
         tuned(house, lm=house.lm)
 
 
-def test_a_weight_that_is_given_stays(house: House) -> None:
-    """As the options that are not searched do."""
-    found = tuned(house, lm=house.lm, beta=0.25, beam=5)
-    assert found["options"]["beta"] == 0.25
-    assert {beta for _, beta, _ in found["surfaces"][0]["points"]} == {0.25}
+@pytest.mark.parametrize("name", ["alpha", "beta", "token_alpha", "token_beta"])
+def test_what_tuning_searches_cannot_be_given(house: House, name: str) -> None:
+    """It would not stay as it is, as other options do."""
+    with pytest.raises(AsrkitError, match=f"{name}.*wanted"):
+        tuned(house, lm=house.lm, token_lm=house.root / "labels.arpa", beam=5, **{name: 0.25})
 
 
 # The picture --------------------------------------------------------------------------------------------------------
@@ -216,7 +217,7 @@ def test_a_picture_of_few_places(points: list[list[float]]) -> None:
         "options": {"alpha": 0.5, "beta": 1.0},
         "rate": 0.3,
         "utterances": 1234,
-        "surfaces": [{"options": ["alpha", "beta"], "points": points}],
+        "surfaces": [{"options": ["alpha", "beta"], "chosen": points[0][:2], "points": points}],
         "beams": [],
     }
     page = surface_page("<run> & more", found)
