@@ -194,11 +194,11 @@ def test_a_damaged_file_is_found_before_the_work_is_done(house: House, monkeypat
         tuned(house, lm=house.lm)
 
 
-@pytest.mark.parametrize("name", ["alpha", "beta", "token_alpha", "token_beta"])
-def test_what_tuning_searches_cannot_be_given(house: House, name: str) -> None:
-    """It would not stay as it is, as other options do."""
-    with pytest.raises(AsrkitError, match=f"{name}.*wanted"):
-        tuned(house, lm=house.lm, token_lm=house.root / "labels.arpa", beam=5, **{name: 0.25})
+def test_a_weight_that_is_given_stays(house: House) -> None:
+    """As the options that are not searched do."""
+    found = tuned(house, lm=house.lm, beta=0.25, beam=5)
+    assert found["options"]["beta"] == 0.25
+    assert {beta for _, beta, _ in found["surfaces"][0]["points"]} == {0.25}
 
 
 # The picture --------------------------------------------------------------------------------------------------------
