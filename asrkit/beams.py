@@ -133,7 +133,8 @@ def new_work(beam: int, labels: int) -> Work:
     def whole(size: int) -> NDArray[np.int32]:
         return np.zeros(size, dtype=np.int32)
 
-    masses = np.zeros(room)
+    masses, memo = np.zeros(room), np.zeros(MEMO, dtype=SLOT)
+    memo["key"] = FREE
     return Work(
         labels=Labels(y=np.zeros(labels), tried=np.zeros(labels, dtype=TRIED), number=whole(labels)),
         active=whole(_power_of_2(4 * beam)),
@@ -156,7 +157,7 @@ def new_work(beam: int, labels: int) -> Work:
             node=np.zeros(room, dtype=ENTRY),
         ),
         frame=np.zeros(1, dtype=np.int64),
-        memo=np.zeros(MEMO, dtype=SLOT),
+        memo=memo,
     )
 
 
@@ -178,8 +179,8 @@ def new_beams(beam: int) -> Beams:
 def with_room(beams: Beams, frames: int, detours: bool) -> Beams:
     """The same, with room for so many more frames; `detours` of as many as there are beams in each."""
     beam = beams.sets.shape[1]
-    # a beaten candidate may need a node, too
-    nodes = int(beams.used[2]) + frames * beam * (2 if detours else 1)
+    # the root, and a node for each beam of each frame; a beaten candidate may need one, too
+    nodes = max(1, int(beams.used[2])) + frames * beam * (2 if detours else 1)
     if nodes > len(beams.tree):
         beams = beams._replace(tree=_longer(beams.tree, nodes))
     if detours and (needed := int(beams.used[3]) + frames * beam) > len(beams.detours):

@@ -23,6 +23,7 @@ from asrkit.loops import compiled, lean
 from asrkit.search_model import end_score, text_score, word_score
 
 _NOTHING = -12.0  # log-probs below it are no matter for the sum: a thousand of them are less than .01
+_IMPOSSIBLE = -700.0  # stands for ln 0, so that scores stay numbers
 CHUNK = 64  # labels tried at a time: as many as there are bits in Work.held
 
 
@@ -98,6 +99,9 @@ def advance(model: Any, beams: Any, work: Any, log_probs: Any) -> None:
                 best,
                 work.memo,
             )
+        if best == 0.0:  # nothing that was heard here can be said: as if it had not been
+            log_scale[0] += _IMPOSSIBLE
+            continue
         stamp[0] += 1
         kept, lost = choose(pool, choice, found, width, best * rules.prune, competes, stamp[0])
         used[2] = _become(before, after, pool, choice, kept, best, beams.tree, used[2], stamp[0], model.lexicon.nodes)

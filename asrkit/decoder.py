@@ -27,6 +27,7 @@ Unit = Literal["word", "token"]
 # what a search without an n-gram has a use for
 _WITHOUT_LM = ("engine", "beam", "n_best", "token_min_logp", "beam_prune_logp", "hotwords", "hotword_score")
 _ONLY_NATIVE = ("closed_vocab", "hotwords")
+_OF_WORDS, _OF_LABELS = ("alpha", "beta", "unk_score", "closed_vocab"), ("token_alpha", "token_beta")
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ class Decoder:
         values: dict[str, Any] = dict.fromkeys(asdict(DecodeSettings()))
         if self.options is not None:
             values = asdict(self.options) | {"hotwords": list(self.options.hotwords)}
-            unused = [name for name in values if not self.lm and name in ("alpha", "beta", "unk_score", "closed_vocab")]
-            unused += [name for name in values if not self.token_lm and name in ("token_alpha", "token_beta")]
+            unused = [] if self.lm else [*_OF_WORDS]
+            unused += [] if self.token_lm else _OF_LABELS
             unused += [] if self.options.hotwords else ["hotword_score"]
             unused += ["closed_vocab", "hotwords"] if self.engine == "pyctcdecode" else []
             values |= dict.fromkeys(unused)
@@ -103,17 +104,17 @@ def open_decoder(
     """
     options = with_options(settings, given)
     if lm is None and token_lm is None:
-        _check_without_lm(given)
+        _check_without_lm(given, unit)
         if not given and not options.hotwords:
             return Decoder(partial(_greedy, tokenizer=tokenizer, times=times), "greedy", None)
-        return _native(tokenizer, options, None, None, times, progress)
+        return _native(tokenizer, replace(options, engine="native"), None, None, times, progress)
     if lm is not None and is_kenlm_binary(Path(lm)) and options.engine == "native":
         if given.get("engine") == "native":
             raise AsrkitError(f"{lm} is a KenLM binary, which only --engine pyctcdecode reads; wanted its .arpa")
         progress.say(f"{lm} is a KenLM binary: searching with pyctcdecode")
         options = replace(options, engine="pyctcdecode")
     if token_lm is not None and is_kenlm_binary(Path(token_lm)):
-        raise AsrkitError(f"{token_lm} is a KenLM binary, which our own search cannot read; wanted its .arpa")
+        raise AsrkitError(f"{token_lm} is a KenLM binary; wanted the .arpa it was made from")
     with_kenlm = options.engine == "pyctcdecode"
     of_labels = None if unit is None else unit == "token"
     words = _open(lm, tokenizer, with_kenlm, of_labels, progress) if lm is not None else None
@@ -122,6 +123,7 @@ def open_decoder(
         if tokens is not None:
             raise AsrkitError(f"{lm} and {token_lm} are both n-grams of labels; wanted one of words and one of labels")
         words, tokens = None, words
+    _check_weights(given, words, tokens)
     if not with_kenlm:
         return _native(tokenizer, options, words, tokens, times, progress)
     if tokens is not None:
@@ -154,12 +156,23 @@ def _greedy(log_probs: LogProbs, *, tokenizer: Tokenizer, times: FrameTimes | No
     return [greedy(log_probs, tokenizer, times=times)]
 
 
-def _check_without_lm(given: Mapping[str, Any]) -> None:
+def _check_without_lm(given: Mapping[str, Any], unit: Unit | None) -> None:
+    if unit is not None:
+        raise AsrkitError(f"unit {unit} says what an n-gram is of, and there is none; wanted --lm FILE")
     useless = [name for name in given if name not in _WITHOUT_LM]
     if useless:
         raise AsrkitError(f"{', '.join(useless)} without an n-gram has nothing to weigh; wanted --lm FILE")
     if given.get("engine") == "pyctcdecode":
         raise AsrkitError("pyctcdecode without an n-gram is not offered; wanted --lm FILE, or --engine native")
+
+
+def _check_weights(given: Mapping[str, Any], words: NGram | None, tokens: NGram | None) -> None:
+    for lm, names, unit, wanted in ((words, _OF_WORDS, "words", "--lm"), (tokens, _OF_LABELS, "labels", "--token-lm")):
+        useless = [name for name in names if lm is None and name in given]
+        if useless:
+            raise AsrkitError(
+                f"{', '.join(useless)} weighs an n-gram of {unit}, and there is none; wanted {wanted} FILE"
+            )
 
 
 def _open(

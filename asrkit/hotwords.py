@@ -18,6 +18,7 @@ from asrkit.lexicon import LETTERS, NO_WORD, ROOT, Alphabet, build_lexicon, coun
 from asrkit.loops import compiled, lean
 from asrkit.tokenizer import Tokenizer
 
+SHOWN_LETTERS = 60  # of an alphabet, in an error text
 STATE = np.dtype(  # half a line of the processor's cache
     [
         ("children", "u8"),  # as in lexicon.NODE
@@ -48,9 +49,10 @@ def build_hotwords(phrases: Sequence[str], tokenizer: Tokenizer, alphabet: Alpha
             raise AsrkitError("a hotword is empty; wanted words as the tokenizer writes them")
         for word in parts:
             if not tokenizer.spells(word):
-                labels = "".join(sorted(alphabet.letters))
+                letters = "".join(sorted(alphabet.letters))
+                some = letters[:SHOWN_LETTERS] + (" ..." if len(letters) > SHOWN_LETTERS else "")
                 raise AsrkitError(
-                    f"the hotword {phrase!r} has letters that the tokenizer cannot spell; its letters are {labels!r}"
+                    f"the hotword {phrase!r} has letters that the tokenizer cannot spell; its letters are {some!r}"
                 )
     spelled = [boundary + boundary.join(map(tokenizer.spell, parts)) + boundary for parts in words.values()]
     scores = np.array([word_score * len(parts) for parts in words.values()])

@@ -3,19 +3,17 @@
 The loops are in ctc_beam.py.
 """
 
-import heapq
-from collections import defaultdict
-
 import numpy as np
 from numpy.typing import NDArray
 
-from asrkit.align import align_words
+from asrkit.align import align_words, log_likelihood
 from asrkit.automaton import SLOT, STATE, UNIGRAM, Automaton, Tables
-from asrkit.beams import NONE, Beams, Work, begin, new_beams, new_work, with_room
+from asrkit.beams import Beams, Work, begin, new_beams, new_work, with_room
 from asrkit.ctc_beam import best_text, feed, final_scores, search
 from asrkit.errors import AsrkitError
 from asrkit.hotwords import build_hotwords, hear, most_of_a_letter
 from asrkit.lexicon import ROOT, Lexicon, build_alphabet, build_lexicon
+from asrkit.n_best import Labels, best_texts
 from asrkit.search import LN_10, TOLERANCE, Hypothesis, LogProbs, check_shape, not_normalised
 from asrkit.search_model import End, Model, Rules, Start, text_score
 from asrkit.settings import DecodeSettings
@@ -78,13 +76,14 @@ class NativeSearch:
         """
         check_shape(log_probs, self.tokenizer)
         beams, work = self._rooms.pop() if self._rooms else self._new_room()
+        beams.used[:] = 0  # else there would be room for the last utterance, too
         beams = with_room(beams, len(log_probs), self._model.rules.detours)
         model = self._model, self._start, self._end
         # all in one call, for each costs 20 µs
         frame, total, best = search(*model, beams, work, _floats(log_probs), TOLERANCE)
         if frame >= 0:
             raise AsrkitError(not_normalised(frame, total))
-        found = [best] if self.options.n_best == 1 else self._n_best(beams, work)
+        found = [best] if self.options.n_best == 1 else self._n_best(beams, work, log_probs)
         self._rooms.append((beams, work))
         return [self._hypothesis(log_probs, *each) for each in found]
 
@@ -101,16 +100,21 @@ class NativeSearch:
     def _new_room(self) -> tuple[Beams, Work]:
         return new_beams(self.options.beam), new_work(self.options.beam, len(self.tokenizer.labels))
 
-    def _n_best(self, beams: Beams, work: Work) -> list[tuple[NDArray[np.int32], float, float]]:
-        """Labels, score, and the n-grams' part of it."""
+    def _n_best(self, beams: Beams, work: Work, log_probs: LogProbs) -> list[tuple[NDArray[np.int32], float, float]]:
+        """Labels, score, and the n-grams' part of it; `log_probs` (T, V) of all that was heard."""
         scores, whole = final_scores(self._model, self._end, beams, work)  # (B,)
         if not whole:  # nothing to choose from: no beam can end here
             return [best_text(self._model, self._start, self._end, beams, work)]
-        found = []
-        for text, score in _best_texts(beams, scores, self.options.n_best):
-            labels = np.array(text, dtype=np.int32)
-            found.append((labels, score, text_score(self._model, self._start, self._end, work, labels)))
-        return found
+
+        def said(labels: Labels) -> float:
+            text = np.array(labels, dtype=np.int32)
+            return float(text_score(self._model, self._start, self._end, work, text))
+
+        def exact(labels: Labels) -> float:
+            return log_likelihood(log_probs, labels) + said(labels)
+
+        found = best_texts(beams, scores, self.options.n_best, self.tokenizer, exact)
+        return [(np.array(labels, dtype=np.int32), score, said(labels)) for labels, score in found]
 
     def _hypothesis(self, log_probs: LogProbs, labels: NDArray[np.int32], score: float, lm_score: float) -> Hypothesis:
         has_lm = self.words is not None or self.tokens is not None or bool(self.options.hotwords)
@@ -135,7 +139,7 @@ class SearchStream:
         self._beams, self._work = search._new_room()
         begin(self._beams, self._work, search._model.lexicon.nodes[ROOT], *search._start)
         self._frames = 0
-        self._pieces: list[LogProbs] = []  # for word times
+        self._pieces: list[LogProbs] = []  # for word times and scores of the n best
 
     def feed(self, log_probs: LogProbs) -> None:
         """More log-probs (T, V).
@@ -150,18 +154,17 @@ class SearchStream:
         if frame >= 0:
             raise AsrkitError(not_normalised(self._frames + frame, total))
         self._frames += len(log_probs)
-        if self._search.times:
+        if self._search.times or self._search.options.n_best > 1:
             self._pieces.append(log_probs)
 
     def hypotheses(self) -> list[Hypothesis]:
         """What would be found if the utterance ended here, best first; more may be fed afterwards."""
         search = self._search
+        log_probs = np.concatenate([np.zeros((0, len(search.tokenizer.labels)), dtype=np.float32), *self._pieces])
         if search.options.n_best == 1:
             found = [best_text(search._model, search._start, search._end, self._beams, self._work)]
         else:
-            found = search._n_best(self._beams, self._work)
-        labels = len(search.tokenizer.labels)
-        log_probs = np.concatenate([np.zeros((0, labels), dtype=np.float32), *self._pieces])
+            found = search._n_best(self._beams, self._work, log_probs)
         return [search._hypothesis(log_probs, *each) for each in found]
 
 
@@ -217,33 +220,3 @@ def _model(
         np.array(token_of, dtype=np.int32),
         hotwords,
     )
-
-
-def _best_texts(beams: Beams, scores: NDArray[np.float64], n_best: int) -> list[tuple[list[int], float]]:
-    """The labels and scores of the best texts, best first: of the beams, and of those whose places they took."""
-    nodes = beams.sets["node"][beams.used[0], : len(scores)].tolist()
-    detours: defaultdict[int, dict[int, tuple[int, float]]] = defaultdict(dict)  # node -> prefix -> the best way to it
-    for prefix, logp, node, instead in beams.detours[: beams.used[3]].tolist():
-        if prefix not in detours[node] or detours[node][prefix][1] < logp:
-            detours[node][prefix] = instead, logp
-    # (-score, when it was found, node, labels behind that node's)
-    queue: list[tuple[float, int, int, tuple[int, ...]]] = [
-        (-score, place, int(node), ()) for place, (node, score) in enumerate(zip(nodes, scores.tolist(), strict=True))
-    ]
-    heapq.heapify(queue)
-    count = len(queue)
-    found: dict[tuple[int, ...], float] = {}
-    while queue and len(found) < n_best:
-        minus, _, node, behind = heapq.heappop(queue)
-        if minus == np.inf:
-            break
-        path, way = behind, node
-        while way != NONE:
-            for instead, logp in detours[way].values():
-                heapq.heappush(queue, (minus - logp, count, instead, path))
-                count += 1
-            label = int(beams.tree[way]["label"])
-            path = (label, *path) if label else path
-            way = int(beams.tree[way]["parent"])
-        found.setdefault(path, -minus)
-    return [(list(labels), score) for labels, score in found.items()]

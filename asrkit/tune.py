@@ -21,7 +21,7 @@ from asrkit.search_all import search_all
 from asrkit.shards import DataSet
 from asrkit.surface import surface_page
 from asrkit.trained_data import data_of
-from asrkit.tuned import keep_tuned
+from asrkit.tuned import keep_tuned, tuned_options
 
 ALPHAS, BETAS = (0.3, 0.6, 0.9, 1.2), (-1.0, 0.5, 2.0, 3.5)  # where the search begins
 STEPS = ((0.3, 1.5), (0.15, 0.75), (0.08, 0.4))  # of alpha and beta, around the best so far
@@ -64,6 +64,7 @@ def tune(
     if lm is None and token_lm is None:
         raise AsrkitError("nothing to tune without an n-gram; wanted --lm FILE")
     checkpoint = load_checkpoint(find_run(run, exp_dir), device)
+    tuned_options(checkpoint.home, lm, token_lm)  # a damaged file is found before the work is done
     data = data_of(checkpoint, data_dir, progress=progress)
     chosen = _dev_splits(data, splits)
     given = {name: value for name, value in options.items() if value is not None}
@@ -87,8 +88,8 @@ def tune(
         references += [index.record(row)["text"] for row in rows]
         items += [log_probs.of(row) for row in rows]
     with progress.bar(f"tuning on {', '.join(chosen)}", None, "setting") as bar:
-        trial = _Trial(decoder, items, references, by, jobs or usable_cores(), bar)
-        surfaces = trial.run(fixed_beam="beam" in given)
+        trial = _Trial(decoder, items, references, by, jobs or usable_cores(), bar, given)
+        surfaces = trial.run()
     found = {
         "options": trial.best | {name: value for name, value in given.items() if name not in trial.best},
         "splits": list(chosen),
@@ -147,11 +148,12 @@ class _Trial:
         by: Measure,
         jobs: int,
         bar: Bar,
+        fixed: Mapping[str, Any],
     ) -> None:
         assert decoder.options is not None
         self.decoder, self.items, self.by, self.jobs, self.bar = decoder, items, by, jobs, bar
         self.references = references
-        self.options = decoder.options
+        self.options, self.fixed = decoder.options, fixed
         self.rate = 1.0
         self.beams: list[list[float]] = []
         self.tuned: list[str] = []
@@ -162,13 +164,13 @@ class _Trial:
         values = asdict(self.options)
         return {name: values[name] for name in (*self.tuned, "beam")}
 
-    def run(self, *, fixed_beam: bool) -> list[Surface]:
+    def run(self) -> list[Surface]:
         """Each n-gram's pair in turn; of two n-grams the first once more, beside the other's new weight."""
         pairs = [("alpha", "beta")] * bool(self.decoder.lm)
         pairs += [("token_alpha", "token_beta")] * bool(self.decoder.token_lm)
         surfaces = [self._tune_pair(names) for names in (*pairs, *pairs[: len(pairs) - 1])]
         self.tuned = [name for names in pairs for name in names]
-        if not fixed_beam:
+        if "beam" not in self.fixed:
             self._tune_beam()
         return surfaces
 
@@ -178,14 +180,18 @@ class _Trial:
         def best() -> Pair:
             return min(rates, key=lambda pair: (rates[pair], pair))
 
+        def allowed(pair: Pair) -> bool:
+            return all(
+                value == self.fixed[name] if name in self.fixed else low <= value <= high
+                for name, value, (low, high) in zip(names, pair, LIMITS, strict=True)
+            )
+
         def ask(pairs: Iterable[Pair]) -> None:
             for pair in pairs:
-                if pair not in rates and all(
-                    low <= value <= high for value, (low, high) in zip(pair, LIMITS, strict=True)
-                ):
+                if pair not in rates and allowed(pair):
                     rates[pair] = self._rate(dict(zip(names, pair, strict=True)))
 
-        ask((alpha, beta) for alpha in ALPHAS for beta in BETAS)
+        ask((self.fixed.get(names[0], alpha), self.fixed.get(names[1], beta)) for alpha in ALPHAS for beta in BETAS)
         for step in STEPS:
             for _ in range(ROUNDS):
                 before = best()
@@ -239,7 +245,7 @@ def _around(pair: Pair, step: Pair) -> list[Pair]:
     """The eight neighbours, so many steps away, rounded as people would write them."""
     (alpha, beta), (of_alpha, of_beta) = pair, step
     return [
-        (round(alpha + of_alpha * up, 2), round(beta + of_beta * right, 2))
+        (round(alpha + of_alpha * up, 2) if up else alpha, round(beta + of_beta * right, 2) if right else beta)
         for up in (-1, 0, 1)
         for right in (-1, 0, 1)
         if up or right
