@@ -24,6 +24,7 @@ from asrkit.search_model import end_score, text_score, word_score
 
 _NOTHING = -12.0  # log-probs below it are no matter for the sum: a thousand of them are less than .01
 _IMPOSSIBLE = -700.0  # stands for ln 0, so that scores stay numbers
+BLOCK = 64  # labels that are looked at together
 CHUNK = 64  # labels tried at a time: as many as there are bits in Work.held
 
 
@@ -52,12 +53,25 @@ def check(log_probs: Any, tolerance: float) -> tuple[int, float]:
     frames, labels = log_probs.shape
     for frame in range(frames):
         total = 0.0
-        for label in range(labels):
-            if not log_probs[frame, label] <= _NOTHING:  # exp would cost more than the rest
-                total += np.exp(log_probs[frame, label])
+        for first in range(0, labels, BLOCK):
+            end = min(first + BLOCK, labels)
+            if _some_above(log_probs, frame, first, end, _NOTHING):
+                for label in range(first, end):
+                    if not log_probs[frame, label] <= _NOTHING:
+                        total += np.exp(log_probs[frame, label])
         if not abs(total - 1.0) <= tolerance:
             return frame, total
     return -1, 1.0
+
+
+@lean
+def _some_above(log_probs: Any, frame: int, first: int, end: int, limit: float) -> Any:
+    """Whether some of these labels are likelier, or are not numbers; without branches, so that the processor looks at
+    many at a time."""
+    some = 0
+    for label in range(first, end):
+        some |= not log_probs[frame, label] <= limit
+    return some
 
 
 @compiled
@@ -72,16 +86,15 @@ def advance(model: Any, beams: Any, work: Any, log_probs: Any) -> None:
     for place in range(trying):
         labels.tried[place].label = place
     for frame in range(len(log_probs)):
-        row = log_probs[frame]
         before, after, count = sets[used[0]], sets[1 - used[0]], used[1]
-        trying = _try_labels(row, rules.least_logp, model.spelling.labels, labels, trying)
+        trying = _try_labels(log_probs, frame, rules.least_logp, model.spelling.labels, labels, trying)
         if not trying:  # nothing but a blank: the masses of all beams change alike
             for beam in range(count):
                 before[beam].blank += before[beam].spoken
                 before[beam].spoken = 0.0
-            log_scale[0] += row[0]
+            log_scale[0] += log_probs[frame, 0]
             continue
-        best = _stay(before, count, np.exp(row[0]), labels.y, active, above, pool)
+        best = _stay(before, count, np.exp(log_probs[frame, 0]), labels.y, active, above, pool)
         open_buckets(pool, count, best, width, competes)
         found = count
         for first in range(0, trying, CHUNK):
@@ -112,36 +125,47 @@ def advance(model: Any, beams: Any, work: Any, log_probs: Any) -> None:
 
 
 @lean
-def _try_labels(row: Any, least_logp: float, spelled: Any, labels: Any, tried_before: int) -> int:
+def _try_labels(log_probs: Any, frame: int, least_logp: float, spelled: Any, labels: Any, tried_before: int) -> int:
     """The labels that are likely enough, the best of the frame always among them: those that end a word first, then the
     likeliest. Gives their number."""
     y, tried, number = labels
     for place in range(tried_before):
         y[tried[place].label] = 0.0
+    count = log_probs.shape[1]
     limit = least_logp
-    if row[0] < least_logp:
-        top = row[0]
-        for label in range(1, len(row)):
-            top = max(top, row[label])
+    if log_probs[frame, 0] < least_logp:
+        top = log_probs[frame, 0]
+        for label in range(1, count):
+            top = max(top, log_probs[frame, label])
         limit = min(limit, top)
+    below = np.nextafter(limit, -np.inf)  # what is likelier than this is as likely as the limit
     trying = 0
-    for label in range(1, len(row)):
-        if row[label] >= limit:
-            y[label] = np.exp(row[label])
-            place, parts = trying, spelled[label]
-            while place and (
-                parts.ends_word > tried[place - 1].ends_word
-                or (parts.ends_word == tried[place - 1].ends_word and y[label] > tried[place - 1].y)
-            ):
-                tried[place] = tried[place - 1]
-                place -= 1
-            one = tried[place]
-            one.y, one.label, one.ends_word = y[label], label, parts.ends_word
-            one.first, one.own, one.end = parts.first, parts.own, parts.end
-            trying += 1
+    for first in range(1, count, BLOCK):
+        end = min(first + BLOCK, count)
+        if not _some_above(log_probs, frame, first, end, below):
+            continue
+        for label in range(first, end):
+            if log_probs[frame, label] >= limit:
+                trying = _put(tried, trying, label, np.exp(log_probs[frame, label]), spelled[label])
     for place in range(trying):
-        number[tried[place].label] = place
+        y[tried[place].label], number[tried[place].label] = tried[place].y, place
     return trying
+
+
+@lean
+def _put(tried: Any, trying: int, label: int, y: float, parts: Any) -> int:
+    """A label among those that are tried; gives their number."""
+    place = trying
+    while place and (
+        parts.ends_word > tried[place - 1].ends_word
+        or (parts.ends_word == tried[place - 1].ends_word and y > tried[place - 1].y)
+    ):
+        tried[place] = tried[place - 1]
+        place -= 1
+    one = tried[place]
+    one.y, one.label, one.ends_word = y, label, parts.ends_word
+    one.first, one.own, one.end = parts.first, parts.own, parts.end
+    return trying + 1
 
 
 @lean

@@ -124,8 +124,11 @@ class NativeSearch:
 
 
 def _floats(log_probs: LogProbs) -> LogProbs:
-    """Half precision, as log-probs are kept in files, is unknown to Numba; and views would be compiled anew."""
-    return np.array(log_probs, dtype=np.promote_types(log_probs.dtype, np.float32), order="C")
+    """Half precision, as log-probs are kept in files, is unknown to Numba; and views, or what may not be written to,
+    would be compiled for anew."""
+    kind = np.promote_types(log_probs.dtype, np.float32)
+    as_they_are = log_probs.dtype == kind and log_probs.flags.c_contiguous and log_probs.flags.writeable
+    return log_probs if as_they_are else np.array(log_probs, dtype=kind, order="C")
 
 
 class SearchStream:
