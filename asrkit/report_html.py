@@ -80,7 +80,9 @@ def page(report: Mapping[str, Any], results: Sequence["Result"], evidence: "Evid
     how = report["engine"]
     if report.get("beam") is not None:
         chosen = ("lm", "alpha", "beta", "token_lm", "token_alpha", "token_beta", "beam", "closed_vocab")
-        how += ": " + ", ".join(f"{name} {report[name]}" for name in chosen if report[name] not in (None, False))
+        how += ": " + ", ".join(
+            f"{name} {report[name]}" for name in chosen if f"{report[name]}" not in ("None", "False")
+        )
     sections = [
         f"<h1>{escape(title)}</h1><p class=soft>{escape(how)}</p>",
         _tiles(report),

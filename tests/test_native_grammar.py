@@ -86,10 +86,12 @@ def sentence_log10(labels: Sequence[int], lm: NGram) -> float:
 @given(frames=st.integers(1, 4), seed=st.integers(0, 10_000))
 def test_every_text_that_the_grammar_takes_best_first(tokenizer: Tokenizer, frames: int, seed: int) -> None:
     log_probs = random_log_probs(frames, seed)
-    wanted = sorted(enumerated(log_probs, tokenizer).items(), key=lambda item: -item[1])
+    wanted: dict[str, float] = {}
+    for labels, logp in sorted(enumerated(log_probs, tokenizer).items(), key=lambda item: -item[1]):
+        wanted.setdefault(tokenizer.decode(labels), logp)  # each text as it is best spelled
     found = NativeSearch(tokenizer, DecodeSettings(n_best=1000, **EXACT)).decode(log_probs)
-    assert [each.logp for each in found] == pytest.approx([logp for _, logp in wanted], abs=1e-6)
-    assert [each.text for each in found] == [tokenizer.decode(labels) for labels, _ in wanted]
+    assert [each.logp for each in found] == pytest.approx([*wanted.values()], abs=1e-6)
+    assert [each.text for each in found] == [*wanted]
     (best,) = NativeSearch(tokenizer, DecodeSettings(**EXACT)).decode(log_probs)
     assert best == found[0]
 

@@ -73,11 +73,11 @@ def test_without_an_n_gram_as_a_plain_prefix_search(
 ) -> None:
     log_probs = random_log_probs(frames, len(tokenizer.labels), seed, sharpness)
     found = NativeSearch(tokenizer, DecodeSettings(beam=width, n_best=width, **EXACT)).decode(log_probs)
-    wanted: dict[str, float] = {}  # a text comes once, though its spaces or subwords may differ
+    wanted: dict[str, float] = {}
     for prefix, score in plain_prefix_search(log_probs, width):
-        wanted.setdefault(tokenizer.decode(prefix), score)
-    assert [hypothesis.score for hypothesis in found] == pytest.approx(list(wanted.values()), abs=1e-5)
-    assert [hypothesis.text for hypothesis in found] == list(wanted)
+        wanted.setdefault(tokenizer.decode(prefix), score)  # each text as it is best spelled
+    assert [hypothesis.score for hypothesis in found] == pytest.approx([*wanted.values()], abs=1e-5)
+    assert [hypothesis.text for hypothesis in found] == [*wanted]
 
 
 def test_nothing_in_nothing_out() -> None:
