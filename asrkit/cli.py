@@ -64,6 +64,7 @@ def asrkit(
       asrkit prepare RECIPE                    download and prepare a corpus
       asrkit train RECIPE --minutes 30         train on it
       asrkit lm build text.txt -o 4gram.arpa   a language model
+      asrkit tune --lm 4gram.arpa              its best weights, on dev
       asrkit decode --lm 4gram.arpa            word error rate of the newest run
       asrkit transcribe talk.mp3               text of a recording
     """
