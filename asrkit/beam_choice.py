@@ -215,10 +215,11 @@ def note_detours(pool: Any, choice: Any, before: Any, lost: int, frame: int, bea
         node, prefix = before[one.source].node, before[one.source].prefix
         if one.label:
             prefix = mix(prefix, one.label)
-            tree[used[2]].parent, tree[used[2]].label = node, one.label
+            made = tree[used[2]]
+            made.parent, made.label, made.frame = node, one.label, used[4]
             node = used[2]
             used[2] += 1
         detour = beams.detours[used[3]]
         detour.prefix, detour.node, detour.instead = prefix, choice.node[winner].place, node
-        detour.logp = np.log(pool.masses[candidate] / pool.masses[winner])
+        detour.frame, detour.logp = used[4], np.log(pool.masses[candidate] / pool.masses[winner])
         used[3] += 1

@@ -67,16 +67,16 @@ TRIED = np.dtype(
     ]
 )
 ENTRY = np.dtype([("frame", "i8"), ("place", "i8")])
-TREE = np.dtype([("parent", "i4"), ("label", "i4")])
+TREE = np.dtype([("parent", "i4"), ("label", "i4"), ("frame", "i4")])  # in which it was made
 DETOUR = np.dtype(
-    [("prefix", "u8"), ("logp", "f8"), ("node", "i4"), ("instead", "i4")]
+    [("prefix", "u8"), ("logp", "f8"), ("node", "i4"), ("instead", "i4"), ("frame", "i4")]
 )  # beam_choice.note_detours makes them
 
 
 class Beams(NamedTuple):
     """Where the search stands: two sets of beams, which frames fill in turn, and the tree of all prefixes ever kept."""
 
-    used: NDArray[np.int64]  # (4,) which set, beams in it, nodes of the tree, detours
+    used: NDArray[np.int64]  # (5,) which set, beams in it, nodes of the tree, detours, frames searched
     log_scale: NDArray[np.float64]  # (1,) ln of what the masses were divided by
     sets: NDArray[np.void]  # (2, B) BEAM
     tree: NDArray[np.void]  # (nodes,) TREE
@@ -168,7 +168,7 @@ def _power_of_2(least: int) -> int:
 def new_beams(beam: int) -> Beams:
     """Room for so many beams; `begin` puts the empty prefix there, `with_room` makes room for frames."""
     return Beams(
-        used=np.zeros(4, dtype=np.int64),
+        used=np.zeros(5, dtype=np.int64),
         log_scale=np.zeros(1),
         sets=np.zeros((2, beam), dtype=BEAM),
         tree=np.zeros(1, dtype=TREE),
@@ -197,9 +197,9 @@ def _longer(array: NDArray[np.void], size: int) -> NDArray[np.void]:
 @lean
 def begin(beams: Any, work: Any, root: Any, state: Any, token_state: Any, phrase: Any) -> None:
     """The empty prefix alone, before the first frame; `root` is the lexicon's."""
-    beams.used[0], beams.used[1], beams.used[2], beams.used[3] = 0, 1, 1, 0
+    beams.used[0], beams.used[1], beams.used[2], beams.used[3], beams.used[4] = 0, 1, 1, 0, 0
     beams.log_scale[0] = 0.0
-    beams.tree[0].parent, beams.tree[0].label = NONE, 0
+    beams.tree[0].parent, beams.tree[0].label, beams.tree[0].frame = NONE, 0, 0
     empty = beams.sets[0, 0]
     empty.prefix, empty.parent, empty.node, empty.label = 1, 0, 0, 0
     empty.blank, empty.spoken, empty.step = 1.0, 0.0, 1.0

@@ -116,8 +116,9 @@ def advance(model: Any, beams: Any, work: Any, log_probs: Any) -> None:
             log_scale[0] += _IMPOSSIBLE
             continue
         stamp[0] += 1
+        used[4] += 1
         kept, lost = choose(pool, choice, found, width, best * rules.prune, competes, stamp[0])
-        used[2] = _become(before, after, pool, choice, kept, best, beams.tree, used[2], stamp[0], model.lexicon.nodes)
+        used[2] = _become(before, after, pool, choice, kept, best, beams, stamp[0], model.lexicon.nodes)
         if rules.detours and lost:
             note_detours(pool, choice, before, lost, stamp[0], beams)
         used[0], used[1] = 1 - used[0], kept
@@ -309,12 +310,12 @@ def _continue(
 
 @lean
 def _become(
-    beams: Any, after: Any, pool: Any, choice: Any, kept: int, best: float, tree: Any, nodes: int, frame: int,
+    beams: Any, after: Any, pool: Any, choice: Any, kept: int, best: float, in_all: Any, frame: int,
     lexicon: Any,
-) -> int:  # fmt: skip
+) -> Any:  # fmt: skip
     """The chosen candidates are the beams after this frame, their masses relative to the best; gives the number of
     nodes of the tree."""
-    chosen, node = choice.chosen, choice.node
+    chosen, node, tree, nodes = choice.chosen, choice.node, in_all.tree, in_all.used[2]
     scale = 1.0 / best
     for beam in range(kept):
         candidate = pool.candidates[chosen[beam]]
@@ -324,7 +325,8 @@ def _become(
             own.blank, own.spoken = source.next_blank * scale, source.next_spoken * scale
             node[chosen[beam]].frame, node[chosen[beam]].place = frame, source.node
             continue
-        tree[nodes].parent, tree[nodes].label = source.node, candidate.label
+        made = tree[nodes]
+        made.parent, made.label, made.frame = source.node, candidate.label, in_all.used[4]
         own.node, own.label = nodes, candidate.label
         node[chosen[beam]].frame, node[chosen[beam]].place = frame, nodes
         nodes += 1

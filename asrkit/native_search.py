@@ -75,7 +75,10 @@ class NativeSearch:
             AsrkitError: the shape is not (T, labels), or a frame's probabilities do not add up to 1.
         """
         check_shape(log_probs, self.tokenizer)
-        beams, work = self._rooms.pop() if self._rooms else self._new_room()
+        try:
+            beams, work = self._rooms.pop()
+        except IndexError:  # all in use, by as many threads
+            beams, work = self._new_room()
         beams.used[:] = 0  # else there would be room for the last utterance, too
         beams = with_room(beams, len(log_probs), self._model.rules.detours)
         model = self._model, self._start, self._end

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from asrkit.errors import AsrkitError
+
 if TYPE_CHECKING:
     from asrkit.recipe import Recipe
     from asrkit.terminal import Terminal
@@ -68,7 +70,10 @@ def phrases(path: Path | None) -> tuple[str, ...] | None:
         return None
     from asrkit.text_files import read_lines
 
-    return tuple(line.strip() for line in read_lines([path]) if line.strip())
+    found = tuple(line.strip() for line in read_lines([path]) if line.strip())
+    if not found:
+        raise AsrkitError(f"{path} holds no word; wanted words and phrases, one a line")
+    return found
 
 
 def names(text: str | None) -> list[str] | None:
