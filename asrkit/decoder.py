@@ -202,7 +202,7 @@ def _native(
         times=times,
     )
     with _said_if_slow("compiling the search for this machine: once, about 20 s", progress):
-        blank = np.full((1, len(tokenizer.labels)), -100.0)
+        blank = np.full((1, len(tokenizer.labels)), -100.0, dtype=np.float32)  # as log-probs come
         blank[0, 0] = 0.0
         search.decode(blank)
     return Decoder(search.decode, options.engine, options, words, tokens, search)
