@@ -10,7 +10,7 @@ INSTALL := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/uv pip install --python $(BIN)/
 pinned = $(shell sed -n 's/^\($(1)==[^ ;]*\).*/\1/p' constraints.txt)
 KENLM := $(call pinned,kenlm)
 
-.PHONY: help demo test check bench format clean
+.PHONY: help demo test bounds check bench format clean
 
 help:  ## list what make can do
 	@sed -n 's/^\([a-z]*\):.*  ## /make \1\t/p' Makefile | expand -t 16
@@ -20,6 +20,11 @@ demo: $(READY)  ## the whole road on a small synthetic corpus, into demo/
 
 test: $(READY)  ## all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+
+bounds: $(READY)  ## tests of the search, compiled so that a place outside an array is an error
+	OMP_NUM_THREADS=1 NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.venv/.bounds $(BIN)/python -m pytest -q -n 2 \
+	    tests/test_native_search.py tests/test_n_best.py tests/test_hotwords.py tests/test_large_alphabets.py \
+	    tests/test_align.py tests/test_arpa.py
 
 check: $(READY)  ## style, types, layers and the rules of the house
 	$(BIN)/ruff check .

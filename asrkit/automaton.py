@@ -123,13 +123,14 @@ def build_automaton(arpa: Arpa, path: Path) -> Automaton:
     counts = tuple(len(order.log10) for order in arpa.orders)
     longer = arpa.orders[1:]
     capacity = 1 << max(4, int(sum(counts[1:]) / MAX_LOAD).bit_length())
-    slots, nodes = np.zeros(capacity, dtype=SLOT), np.full(capacity, EMPTY, dtype=np.int32)
+    # not zeros: for these NumPy asks for no large pages, and with small ones a look misses in the page table, too
+    slots, nodes = np.empty(capacity, dtype=SLOT), np.full(capacity, EMPTY, dtype=np.int32)
     keys, log10, after = slots["key"], slots["log10"], slots["after"]  # views
-    keys[:] = FREE
+    keys[:], log10[:], after[:] = FREE, 0, 0
     firsts = np.cumsum([1, len(unigrams), *counts[1:]])  # the node of the first n-gram of each length; 0 is EMPTY
     back_offs = np.concatenate([[np.float32(0)], left, *(order.back_off for order in longer[:-1])])
-    states = np.zeros(len(back_offs), dtype=STATE)
-    states["back_off"] = back_offs
+    states = np.empty(len(back_offs), dtype=STATE)
+    states["back_off"], states["shorter"] = back_offs, 0
     back_off, shorter = states["back_off"], states["shorter"]
     has_longer = np.zeros(firsts[len(arpa.orders) - 1] if longer else len(back_off), dtype=np.bool_)
     unreachable = 0

@@ -10,6 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from asrkit.automaton import FREE, SLOT
+from asrkit.lexicon import LETTERS
 from asrkit.loops import lean
 
 NONE = -1
@@ -89,6 +90,7 @@ class Labels(NamedTuple):
     y: NDArray[np.float64]  # (V,) probability of the labels that are tried, 0 of the others
     tried: NDArray[np.void]  # (V,) TRIED, these labels
     number: NDArray[np.int32]  # (V,) which of these a label is
+    of_letter: NDArray[np.uint64]  # (LETTERS,) those that begin with a letter, a bit for each
 
 
 class Pool(NamedTuple):
@@ -136,7 +138,12 @@ def new_work(beam: int, labels: int) -> Work:
     masses, memo = np.zeros(room), np.zeros(MEMO, dtype=SLOT)
     memo["key"] = FREE
     return Work(
-        labels=Labels(y=np.zeros(labels), tried=np.zeros(labels, dtype=TRIED), number=whole(labels)),
+        labels=Labels(
+            y=np.zeros(labels),
+            tried=np.zeros(labels, dtype=TRIED),
+            number=whole(labels),
+            of_letter=np.zeros(LETTERS, dtype=np.uint64),
+        ),
         active=whole(_power_of_2(4 * beam)),
         above=whole(beam),
         held=np.zeros(beam, dtype=np.uint64),

@@ -16,16 +16,14 @@ import numpy as np
 from asrkit.automaton import score_word
 from asrkit.beam_choice import choose, least_in_play, make_room, note_detours, open_buckets, throw_in
 from asrkit.beams import NONE, begin, mix
+from asrkit.frame_labels import CHUNK, by_letter, check, try_labels
 from asrkit.grammar import FORBIDDEN
 from asrkit.hotwords import hear
 from asrkit.lexicon import NO_WORD, ROOT, count_bits
 from asrkit.loops import compiled, lean
 from asrkit.search_model import end_score, text_score, word_score
 
-_NOTHING = -12.0  # log-probs below it are no matter for the sum: a thousand of them are less than .01
 _IMPOSSIBLE = -700.0  # stands for ln 0, so that scores stay numbers
-BLOCK = 64  # labels that are looked at together
-CHUNK = 64  # labels tried at a time: as many as there are bits in Work.held
 
 
 @compiled
@@ -47,33 +45,6 @@ def feed(model: Any, beams: Any, work: Any, log_probs: Any, tolerance: float) ->
     return frame, total
 
 
-@lean
-def check(log_probs: Any, tolerance: float) -> tuple[int, float]:
-    """Of log_probs (T, V) the first frame whose probabilities do not add up to 1, and their sum; -1 where all do."""
-    frames, labels = log_probs.shape
-    for frame in range(frames):
-        total = 0.0
-        for first in range(0, labels, BLOCK):
-            end = min(first + BLOCK, labels)
-            if _some_above(log_probs, frame, first, end, _NOTHING):
-                for label in range(first, end):
-                    if not log_probs[frame, label] <= _NOTHING:
-                        total += np.exp(log_probs[frame, label])
-        if not abs(total - 1.0) <= tolerance:
-            return frame, total
-    return -1, 1.0
-
-
-@lean
-def _some_above(log_probs: Any, frame: int, first: int, end: int, limit: float) -> Any:
-    """Whether some of these labels are likelier, or are not numbers; without branches, so that the processor looks at
-    many at a time."""
-    some = 0
-    for label in range(first, end):
-        some |= not log_probs[frame, label] <= limit
-    return some
-
-
 @compiled
 def advance(model: Any, beams: Any, work: Any, log_probs: Any) -> None:
     """Takes the beams on by log_probs (T, V). There is room for them (`beams.with_room`)."""
@@ -87,33 +58,29 @@ def advance(model: Any, beams: Any, work: Any, log_probs: Any) -> None:
         labels.tried[place].label = place
     for frame in range(len(log_probs)):
         before, after, count = sets[used[0]], sets[1 - used[0]], used[1]
-        trying = _try_labels(log_probs, frame, rules.least_logp, model.spelling.labels, labels, trying)
+        trying = try_labels(log_probs, frame, rules.least_logp, model.spelling.labels, labels, trying)
         if not trying:  # nothing but a blank: the masses of all beams change alike
             for beam in range(count):
                 before[beam].blank += before[beam].spoken
                 before[beam].spoken = 0.0
             log_scale[0] += log_probs[frame, 0]
             continue
-        best = _stay(before, count, np.exp(log_probs[frame, 0]), labels.y, active, above, pool)
+        best = _stay(before, count, np.exp(log_probs[frame, 0]), labels, active, above, held, pool)
         open_buckets(pool, count, best, width, competes)
         found = count
         for first in range(0, trying, CHUNK):
-            _mark_held(before, count, above, labels, first, held)
+            last = min(first + CHUNK, trying)
+            if first:
+                _mark_held(before, count, above, labels, first, held)
+            begins = by_letter(labels, first, last, model.spelling.letters)
             best, found = _continue(
-                model,
-                before,
-                count,
-                held,
-                labels.tried,
-                first,
-                min(trying - first, CHUNK),
-                pool,
-                found,
-                best,
-                work.memo,
+                model, before, count, held, labels, first, last, begins, pool, found, best, work.memo
             )
         if best == 0.0:  # nothing that was heard here can be said: as if it had not been
             log_scale[0] += _IMPOSSIBLE
+            continue
+        if found == count and _go_on(before, count, best, best * rules.prune):
+            log_scale[0] += np.log(best)
             continue
         stamp[0] += 1
         used[4] += 1
@@ -126,54 +93,10 @@ def advance(model: Any, beams: Any, work: Any, log_probs: Any) -> None:
 
 
 @lean
-def _try_labels(log_probs: Any, frame: int, least_logp: float, spelled: Any, labels: Any, tried_before: int) -> int:
-    """The labels that are likely enough, the best of the frame always among them: those that end a word first, then the
-    likeliest. Gives their number."""
-    y, tried, number = labels
-    for place in range(tried_before):
-        y[tried[place].label] = 0.0
-    count = log_probs.shape[1]
-    limit = least_logp
-    if log_probs[frame, 0] < least_logp:
-        top = log_probs[frame, 0]
-        for label in range(1, count):
-            top = max(top, log_probs[frame, label])
-        limit = min(limit, top)
-    below = np.nextafter(limit, -np.inf)  # what is likelier than this is as likely as the limit
-    trying = 0
-    for first in range(1, count, BLOCK):
-        end = min(first + BLOCK, count)
-        if not _some_above(log_probs, frame, first, end, below):
-            continue
-        for label in range(first, end):
-            if log_probs[frame, label] >= limit:
-                trying = _put(tried, trying, label, np.exp(log_probs[frame, label]), spelled[label])
-    for place in range(trying):
-        y[tried[place].label], number[tried[place].label] = tried[place].y, place
-    return trying
-
-
-@lean
-def _put(tried: Any, trying: int, label: int, y: float, parts: Any) -> int:
-    """A label among those that are tried; gives their number."""
-    place = trying
-    while place and (
-        parts.ends_word > tried[place - 1].ends_word
-        or (parts.ends_word == tried[place - 1].ends_word and y > tried[place - 1].y)
-    ):
-        tried[place] = tried[place - 1]
-        place -= 1
-    one = tried[place]
-    one.y, one.label, one.ends_word = y, label, parts.ends_word
-    one.first, one.own, one.end = parts.first, parts.own, parts.end
-    return trying + 1
-
-
-@lean
-def _stay(beams: Any, count: int, of_blank: float, y: Any, active: Any, above: Any, pool: Any) -> float:
+def _stay(beams: Any, count: int, of_blank: float, labels: Any, active: Any, above: Any, held: Any, pool: Any) -> float:
     """The beams with one more blank, or with their last label going on or coming from the prefix before; gives the
-    best mass."""
-    mask = np.uint64(len(active) - 1)
+    best mass. Marks which of the first labels that are tried lead from a beam to another that is there already."""
+    y, mask = labels.y, np.uint64(len(active) - 1)
     for slot in range(len(active)):
         active[slot] = NONE
     for beam in range(count):
@@ -181,6 +104,7 @@ def _stay(beams: Any, count: int, of_blank: float, y: Any, active: Any, above: A
         while active[place] != NONE:
             place = (place + np.uint64(1)) & mask
         active[place] = beam
+        held[beam] = 0
     best = 0.0
     for beam in range(count):
         own = beams[beam]
@@ -195,6 +119,8 @@ def _stay(beams: Any, count: int, of_blank: float, y: Any, active: Any, above: A
                 parent = beams[active[place]]
                 if parent.prefix == own.parent:
                     above[beam] = active[place]
+                    if labels.number[label] < CHUNK:
+                        held[active[place]] |= np.uint64(1) << np.uint64(labels.number[label])
                     reached = parent.blank
                     if parent.label != label:
                         reached += parent.spoken
@@ -214,7 +140,7 @@ def _stay(beams: Any, count: int, of_blank: float, y: Any, active: Any, above: A
 
 @lean
 def _mark_held(beams: Any, count: int, above: Any, labels: Any, first: int, held: Any) -> None:
-    """Which of the tried labels, from `first` on, lead from a beam to another that is there already."""
+    """As `_stay` marks the first of them, the tried labels from number `first` on."""
     for beam in range(count):
         held[beam] = 0
     for beam in range(count):
@@ -226,15 +152,19 @@ def _mark_held(beams: Any, count: int, above: Any, labels: Any, first: int, held
 
 @lean
 def _continue(
-    model: Any, beams: Any, count: int, held: Any, tried: Any, first: int, trying: int, pool: Any, found: int,
-    best: float, memo: Any,
+    model: Any, beams: Any, count: int, held: Any, labels: Any, first: int, last: int, begins: Any, pool: Any,
+    found: int, best: float, memo: Any,
 ) -> tuple[float, int]:  # fmt: skip
-    """The beams with one more label, each of those tried from `first` on; gives the best mass and the number of all
-    candidates."""
+    """The beams with one more label, each of those tried from number `first` to `last`; gives the best mass and the
+    number of all candidates. `begins` is what `by_letter` says to them."""
     rules, follows, _, spelling, lexicon, words, tokens, token_of, hotwords = model
+    tried, of_letter, trying = labels.tried, labels.of_letter, last - first
+    some_letters, others, likeliest = begins
+    all_tried = ~np.uint64(0) >> np.uint64(CHUNK - trying)
     nodes, masses, letters = lexicon.nodes, pool.masses, spelling.letters
     has_grammar, has_words, has_phrases = rules.has_grammar, rules.has_words, rules.has_phrases
     tokens_most = np.inf if rules.has_tokens else 1.0  # within a word an n-gram of words only takes away from a mass
+    phrase_most = rules.phrase_most if has_phrases else 1.0
     outside, root = np.int32(len(nodes) - 1), nodes[ROOT]
     ahead_outside = nodes[outside].ahead
     least = max(best * rules.prune, least_in_play(pool))
@@ -242,12 +172,26 @@ def _continue(
         if found + trying >= len(masses):
             found = make_room(pool, count, found)
         own = beams[beam]
-        both, known, here = own.blank + own.spoken, held[beam], own.ahead
+        both, here = own.blank + own.spoken, own.ahead
+        if not others and both * likeliest * tokens_most * phrase_most < least:
+            continue
         back = 1.0 / here
-        for number in range(trying):
-            if (known >> np.uint64(number)) & np.uint64(1):
-                continue
-            one = tried[first + number]
+        numbers = all_tried
+        if has_words:
+            unheard = back * rules.unknown_letter if own.place == outside else back
+            reached = both * likeliest * (unheard * ahead_outside) * tokens_most * phrase_most
+            if reached < least or reached == 0.0:  # what no known word goes on with is too unlikely
+                numbers = others
+                matching = own.children & some_letters
+                while matching:
+                    rest = matching & (matching - np.uint64(1))
+                    numbers |= of_letter[count_bits((matching ^ rest) - np.uint64(1))]
+                    matching = rest
+        numbers &= ~held[beam]
+        while numbers:
+            rest = numbers & (numbers - np.uint64(1))
+            one = tried[first + count_bits((numbers ^ rest) - np.uint64(1))]
+            numbers = rest
             label, grammar = one.label, own.grammar
             if has_grammar:
                 grammar = follows[grammar, label]
@@ -257,7 +201,7 @@ def _continue(
             ends = has_words and one.ends_word and own.place != ROOT
             # hotwords begin at a word boundary: who hears none and meets none goes on without
             heard = has_phrases and (own.phrase != ROOT or one.ends_word)
-            most = tokens_most * rules.phrase_most if heard else tokens_most
+            most = tokens_most * phrase_most if heard else tokens_most
             if not ends:
                 if mass * most < least:
                     if one.ends_word or label == own.label:
@@ -306,6 +250,20 @@ def _continue(
             candidate.state, candidate.token_state, candidate.phrase = state, token_state, phrase
             found += 1
     return best, found
+
+
+@lean
+def _go_on(beams: Any, count: int, best: float, least: float) -> Any:
+    """After a frame that brought nothing new, the beams go on where they are, unless some has become too unlikely;
+    says whether they did."""
+    for beam in range(count):
+        if beams[beam].next_blank + beams[beam].next_spoken < least:
+            return False
+    scale = 1.0 / best
+    for beam in range(count):
+        own = beams[beam]
+        own.blank, own.spoken = own.next_blank * scale, own.next_spoken * scale
+    return True
 
 
 @lean

@@ -1,0 +1,116 @@
+"""A frame's log-probs in; out the labels that the search tries there.
+
+Shapes: T frames, V labels.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from asrkit.lexicon import LETTERS
+from asrkit.loops import lean
+
+CHUNK = 64  # labels tried at a time: as many as there are bits in Labels.of_letter and Work.held
+_BLOCK = 64  # labels that are looked at together
+_NOTHING = -12.0  # log-probs below it are no matter for the sum: a thousand of them are less than .01
+_ROUNDED = 1e-4  # more than a log-prob that matters changes when it is rounded to single precision
+
+
+@lean
+def check(log_probs: Any, tolerance: float) -> tuple[int, float]:
+    """Of log_probs (T, V) the first frame whose probabilities do not add up to 1, and their sum; -1 where all do."""
+    frames, labels = log_probs.shape
+    for frame in range(frames):
+        total = 0.0
+        for first in range(0, labels, _BLOCK):
+            block = log_probs[frame, first : min(first + _BLOCK, labels)]
+            if _some_above(block, _NOTHING):
+                for logp in block:
+                    if not logp <= _NOTHING:
+                        total += np.exp(logp)
+        if not abs(total - 1.0) <= tolerance:
+            return frame, total
+    return -1, 1.0
+
+
+@lean
+def _some_above(log_probs: Any, limit: float) -> Any:
+    """Whether some of log_probs (V,) are higher, or are not numbers; without branches and in their own type, so that
+    the processor looks at many at a time."""
+    lowest = log_probs.dtype.type(limit)
+    some = False
+    for label in range(len(log_probs)):
+        some |= not log_probs[label] <= lowest
+    return some
+
+
+@lean
+def try_labels(log_probs: Any, frame: int, least_logp: float, spelled: Any, labels: Any, tried_before: int) -> int:
+    """The labels that are likely enough, the best of the frame always among them: those that end a word first, then the
+    likeliest. Gives their number."""
+    y, tried, number, _ = labels
+    for place in range(tried_before):
+        y[tried[place].label] = 0.0
+    count = log_probs.shape[1]
+    limit = min(least_logp, _highest(log_probs[frame])) if log_probs[frame, 0] < least_logp else least_logp
+    trying = 0
+    for first in range(1, count, _BLOCK):
+        block = log_probs[frame, first : min(first + _BLOCK, count)]
+        if not _some_above(block, limit - _ROUNDED):
+            continue
+        for place in range(len(block)):
+            if block[place] >= limit:
+                label = first + place
+                trying = _put(tried, trying, label, np.exp(block[place]), spelled[label])
+    for place in range(trying):
+        y[tried[place].label], number[tried[place].label] = tried[place].y, place
+    return trying
+
+
+@lean
+def _highest(log_probs: Any) -> Any:
+    """Of log_probs (V,)."""
+    highest = log_probs[0]
+    for first in range(0, len(log_probs), _BLOCK):
+        block = log_probs[first : first + _BLOCK]
+        if _some_above(block, highest):
+            for logp in block:
+                highest = max(highest, logp)
+    return highest
+
+
+@lean
+def _put(tried: Any, trying: int, label: int, y: float, parts: Any) -> int:
+    """A label among those that are tried; gives their number."""
+    place = trying
+    while place and (
+        parts.ends_word > tried[place - 1].ends_word
+        or (parts.ends_word == tried[place - 1].ends_word and y > tried[place - 1].y)
+    ):
+        tried[place] = tried[place - 1]
+        place -= 1
+    one = tried[place]
+    one.y, one.label, one.ends_word = y, label, parts.ends_word
+    one.first, one.own, one.end = parts.first, parts.own, parts.end
+    return trying + 1
+
+
+@lean
+def by_letter(labels: Any, first: int, last: int, letters: Any) -> tuple[Any, Any, float]:
+    """Of the labels that are tried, number `first` to `last`, those that go on with a word, by their first letter, as
+    bits of `of_letter`. Gives these letters, as bits, then those labels that end a word or are no more than that, and
+    the probability of the likeliest other."""
+    of_letter = labels.of_letter
+    for letter in range(LETTERS):
+        of_letter[letter] = 0
+    some, others, most = np.uint64(0), np.uint64(0), 0.0
+    for place in range(first, last):
+        one, bit = labels.tried[place], np.uint64(1) << np.uint64(place - first)
+        if one.ends_word or one.own == one.end:
+            others |= bit
+            continue
+        letter = letters[one.own]
+        of_letter[letter] |= bit
+        some |= np.uint64(1) << np.uint64(letter)
+        most = max(most, one.y)
+    return some, others, most
