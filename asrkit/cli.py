@@ -288,7 +288,7 @@ def demo(
         str | None, typer.Option(help="A recipe that has a demo.py.", show_default="recipes/DEFAULT")
     ] = None,
     folder: Annotated[Path, typer.Option(help="Where everything goes.", file_okay=False)] = Path("demo"),
-    minutes: Annotated[float, typer.Option(help="Of training.")] = 3.2,
+    minutes: Annotated[float, typer.Option(help="Of training.")] = 3.5,
 ) -> None:
     """Run the whole road on a small synthetic corpus.
 

@@ -103,6 +103,8 @@ def open_decoder(
             tokenizer.
     """
     options = with_options(settings, given)
+    if "hotword_score" in given and not options.hotwords:
+        raise AsrkitError("hotword_score without hotwords has nothing to reward; wanted --hotwords FILE")
     if lm is None and token_lm is None:
         _check_without_lm(given, unit)
         if not given and not options.hotwords:

@@ -75,7 +75,7 @@ def demo(
     recipe_name: str | None = None,
     *,
     folder: str | Path = "demo",
-    minutes: float | None = 3.2,
+    minutes: float | None = 3.5,
     size: Size = Size(),
     settings: Sequence[str] = SETTINGS,
     device: str = "auto",

@@ -204,6 +204,7 @@ def test_words_have_times(lms: Lms, engine: str) -> None:
     ("given", "message"),
     [
         ({"alpha": 0.5}, r"alpha without an n-gram has nothing to weigh; wanted --lm FILE"),
+        ({"hotword_score": 2.0}, r"hotword_score without hotwords has nothing to reward; wanted --hotwords FILE"),
         ({"beam": 5, "beta": 1.0, "closed_vocab": True}, r"beta, closed_vocab without an n-gram has nothing to weigh"),
         ({"unk_score": -3.0}, r"unk_score without an n-gram"),
         ({"token_alpha": 0.5, "token_beta": 0.0}, r"token_alpha, token_beta without an n-gram"),
