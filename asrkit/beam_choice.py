@@ -89,37 +89,39 @@ def make_room(pool: Any, first: int, count: int) -> Any:
 def choose(pool: Any, choice: Any, count: int, width: int, least: float, competes: bool, frame: int) -> tuple[int, int]:
     """Writes the candidates that become beams into `chosen`, and those with another's future into `beaten`; gives the
     number of both. `frame` marks the entries of the hash table that were made in this one."""
-    masses, filled, order = pool.masses, pool.filled, choice.order
+    masses, buckets, order = pool.masses, pool.buckets, choice.order
     beaten, beaten_by, chosen = choice.beaten, choice.beaten_by, choice.chosen
     competes = competes and pool.play[2] > width
-    top, worst = _sort_by_bucket(pool, order, count)
     mask = 16
     while mask < 2 * pool.play[2]:
         mask *= 2
-    kept = lost = at = 0
-    for bucket in range(top, worst + 1):
-        whole = kept
-        while at < filled[bucket + 1]:
-            candidate = order[at]
-            at += 1
-            if masses[candidate] < least or masses[candidate] == 0.0:
-                continue
-            rival = _meet(pool.candidates, choice, candidate, kept, mask - 1, frame) if competes else NONE
-            if rival == NONE:
-                order[kept], beaten_by[candidate] = candidate, NONE  # `kept` is never ahead of `at`
-                kept += 1
-                continue
-            # a rival from a better bucket stays; one from the same may have to go, and leaves its place
-            winner = order[rival]
-            if masses[candidate] > masses[winner]:
-                order[rival], beaten_by[candidate] = candidate, NONE
-                candidate, winner = winner, candidate
-            beaten[lost], beaten_by[candidate] = candidate, winner
-            lost += 1
-        if kept >= width:
-            if kept > width:
-                _best_first(masses, order, whole, kept)
+    last = BUCKETS  # the one that no longer fits
+    kept = lost = 0
+    for at in range(_sort_by_bucket(pool, order, count)):
+        candidate = order[at]
+        if buckets[candidate] > last:
             break
+        if masses[candidate] < least or masses[candidate] == 0.0:
+            continue
+        rival = _meet(pool.candidates, choice, candidate, kept, mask - 1, frame) if competes else NONE
+        if rival == NONE:
+            order[kept], beaten_by[candidate] = candidate, NONE  # `kept` is never ahead of `at`
+            kept += 1
+            if kept == width:
+                last = buckets[candidate]
+            continue
+        # a rival from a better bucket stays; one from the same may have to go, and leaves its place
+        winner = order[rival]
+        if masses[candidate] > masses[winner]:
+            order[rival], beaten_by[candidate] = candidate, NONE
+            candidate, winner = winner, candidate
+        beaten[lost], beaten_by[candidate] = candidate, winner
+        lost += 1
+    if kept > width:
+        whole = width
+        while whole and buckets[order[whole - 1]] == last:
+            whole -= 1
+        _best_first(masses, order, whole, kept)
     taken = min(kept, width)
     for place in range(taken):
         chosen[place] = order[place]
@@ -137,22 +139,18 @@ def choose(pool: Any, choice: Any, count: int, width: int, least: float, compete
 
 
 @lean
-def _sort_by_bucket(pool: Any, order: Any, count: int) -> tuple[int, int]:
-    """Those in play; gives their best and their worst bucket. `filled` becomes where each bucket begins in `order`, and
-    ends one place up; within one the first come first."""
+def _sort_by_bucket(pool: Any, order: Any, count: int) -> Any:
+    """Those in play, from the best bucket to the worst, within one the first first; gives their number."""
     buckets, filled = pool.buckets, pool.filled
     top, worst = pool.play[4], min(pool.play[1], pool.play[5])
     for bucket in range(top, worst + 1):
         filled[bucket + 1] += filled[bucket]
+    in_play = filled[worst + 1]
     for candidate in range(count):
-        bucket = buckets[candidate]
-        if bucket <= worst:
-            order[filled[bucket]] = candidate
-            filled[bucket] += 1
-    for bucket in range(worst + 1, top, -1):
-        filled[bucket] = filled[bucket - 1]
-    filled[top] = 0
-    return top, worst
+        bucket = min(buckets[candidate], worst + 1)  # others go behind them; a branch would be guessed wrong too often
+        order[filled[bucket]] = candidate
+        filled[bucket] += 1
+    return in_play
 
 
 @lean
