@@ -16,7 +16,7 @@ import numpy as np
 from asrkit.automaton import score_word
 from asrkit.beam_choice import choose, least_in_play, make_room, note_detours, open_buckets, throw_in
 from asrkit.beams import NONE, begin, mix
-from asrkit.frame_labels import CHUNK, by_letter, check, try_labels
+from asrkit.frame_labels import CHUNK, by_letter, check, sum_of, try_labels
 from asrkit.grammar import FORBIDDEN
 from asrkit.hotwords import hear
 from asrkit.lexicon import NO_WORD, ROOT, count_bits
@@ -32,7 +32,8 @@ def search(
 ) -> tuple[int, float, tuple[Any, float, float]]:
     """A whole utterance, log_probs (T, V): what `check` says to it and, where that is well, the best text."""
     begin(beams, work, model.lexicon.nodes[ROOT], start.state, start.token_state, start.phrase)
-    frame, total = feed(model, beams, work, log_probs, tolerance)
+    # checked frame by frame, each while it is in the processor's cache
+    frame, total = advance(model, beams, work, log_probs, tolerance)
     return frame, total, best_text(model, start, end, beams, work)
 
 
@@ -41,41 +42,52 @@ def feed(model: Any, beams: Any, work: Any, log_probs: Any, tolerance: float) ->
     """More frames of an utterance, log_probs (T, V): what `check` says to them. Bad ones are not taken."""
     frame, total = check(log_probs, tolerance)
     if frame < 0:
-        advance(model, beams, work, log_probs)
+        advance(model, beams, work, log_probs, np.inf)
     return frame, total
 
 
 @compiled
-def advance(model: Any, beams: Any, work: Any, log_probs: Any) -> None:
-    """Takes the beams on by log_probs (T, V). There is room for them (`beams.with_room`)."""
+def advance(model: Any, beams: Any, work: Any, log_probs: Any, tolerance: float) -> tuple[int, float]:
+    """Takes the beams on by log_probs (T, V), up to a frame whose probabilities do not add up to 1 (an infinite
+    `tolerance` does not look): says what `check` does. There is room for all (`beams.with_room`)."""
     rules, labels, pool, choice = model.rules, work.labels, work.pool, work.choice
-    used, log_scale, sets, stamp = beams.used, beams.log_scale, beams.sets, work.frame
-    active, above, held = work.active, work.above, work.held
+    held, used, log_scale, sets, stamp = work.held, beams.used, beams.log_scale, beams.sets, work.frame
     width = sets.shape[1]
     competes = rules.has_words or rules.has_tokens or rules.has_phrases
     trying = len(labels.tried)  # of an utterance before, nobody knows which: all
     for place in range(trying):
         labels.tried[place].label = place
     for frame in range(len(log_probs)):
+        if tolerance < np.inf:
+            total = sum_of(log_probs[frame], tolerance)
+            if not abs(total - 1.0) <= tolerance:
+                return frame, total
         before, after, count = sets[used[0]], sets[1 - used[0]], used[1]
-        trying = try_labels(log_probs, frame, rules.least_logp, model.spelling.labels, labels, trying)
+        limit, of_blank = rules.least_logp, np.exp(log_probs[frame, 0])
+        while True:
+            trying = try_labels(log_probs, frame, limit, model.spelling.labels, labels, trying)
+            if not trying:
+                break
+            best = _stay(before, count, of_blank, labels, work.active, work.above, held, pool)
+            open_buckets(pool, count, best, width, competes)
+            found = count
+            for first in range(0, trying, CHUNK):
+                last = min(first + CHUNK, trying)
+                if first:
+                    _mark_held(before, count, work.above, labels, first, held)
+                begins = by_letter(labels, first, last, model.spelling.letters)
+                best, found = _continue(
+                    model, before, count, held, labels, first, last, begins, pool, found, best, work.memo
+                )
+            if best >= rules.stuck or limit == rules.lowest_logp:
+                break
+            limit = rules.lowest_logp  # what was left untried is not so unlikely, then
         if not trying:  # nothing but a blank: the masses of all beams change alike
             for beam in range(count):
                 before[beam].blank += before[beam].spoken
                 before[beam].spoken = 0.0
             log_scale[0] += log_probs[frame, 0]
             continue
-        best = _stay(before, count, np.exp(log_probs[frame, 0]), labels, active, above, held, pool)
-        open_buckets(pool, count, best, width, competes)
-        found = count
-        for first in range(0, trying, CHUNK):
-            last = min(first + CHUNK, trying)
-            if first:
-                _mark_held(before, count, above, labels, first, held)
-            begins = by_letter(labels, first, last, model.spelling.letters)
-            best, found = _continue(
-                model, before, count, held, labels, first, last, begins, pool, found, best, work.memo
-            )
         if best == 0.0:  # nothing that was heard here can be said: as if it had not been
             log_scale[0] += _IMPOSSIBLE
             continue
@@ -90,6 +102,7 @@ def advance(model: Any, beams: Any, work: Any, log_probs: Any) -> None:
             note_detours(pool, choice, before, lost, stamp[0], beams)
         used[0], used[1] = 1 - used[0], kept
         log_scale[0] += np.log(best)
+    return -1, 1.0
 
 
 @lean

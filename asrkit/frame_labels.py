@@ -12,25 +12,38 @@ from asrkit.loops import lean
 
 CHUNK = 64  # labels tried at a time: as many as there are bits in Labels.of_letter and Work.held
 _BLOCK = 64  # labels that are looked at together
-_NOTHING = -12.0  # log-probs below it are no matter for the sum: a thousand of them are less than .01
+_SMALL = -7.0  # log-prob: hundreds of labels lie below it where the alphabet is large, and few above
 _ROUNDED = 1e-4  # more than a log-prob that matters changes when it is rounded to single precision
 
 
 @lean
 def check(log_probs: Any, tolerance: float) -> tuple[int, float]:
     """Of log_probs (T, V) the first frame whose probabilities do not add up to 1, and their sum; -1 where all do."""
-    frames, labels = log_probs.shape
-    for frame in range(frames):
-        total = 0.0
-        for first in range(0, labels, _BLOCK):
-            block = log_probs[frame, first : min(first + _BLOCK, labels)]
-            if _some_above(block, _NOTHING):
-                for logp in block:
-                    if not logp <= _NOTHING:
-                        total += np.exp(logp)
+    for frame in range(len(log_probs)):
+        total = sum_of(log_probs[frame], tolerance)
         if not abs(total - 1.0) <= tolerance:
             return frame, total
     return -1, 1.0
+
+
+@lean
+def sum_of(log_probs: Any, tolerance: float) -> float:
+    """Of the probabilities of log_probs (V,); small ones are only added where the others do not suffice."""
+    total = _sum_above(log_probs, _SMALL)
+    return total if abs(total - 1.0) <= tolerance else _sum_above(log_probs, -np.inf)
+
+
+@lean
+def _sum_above(log_probs: Any, limit: float) -> float:
+    """Of probabilities whose logarithms (V,) are higher, or are not numbers."""
+    total = 0.0
+    for first in range(0, len(log_probs), _BLOCK):
+        block = log_probs[first : first + _BLOCK]
+        if _some_above(block, limit):
+            for logp in block:
+                if not logp <= limit:
+                    total += np.exp(logp)
+    return total
 
 
 @lean

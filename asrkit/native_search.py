@@ -213,6 +213,9 @@ def _model(
         phrase_most=most_of_a_letter(hotwords) ** label_letters,
         prune=float(np.exp(options.beam_prune_logp)),
         least_logp=options.token_min_logp,
+        # where only known words may be said, there may be no other way on than by an unlikely label
+        lowest_logp=min(options.token_min_logp, options.beam_prune_logp),
+        stuck=float(np.exp(options.token_min_logp / 2)) if options.closed_vocab else 0.0,
         detours=options.n_best > 1,
     )
     return Model(

@@ -35,6 +35,8 @@ class Rules(NamedTuple):
     phrase_most: float  # exp of the most that a label can bring to them
     prune: float  # beams whose mass is so small a part of the best one's are dropped
     least_logp: float  # labels below it are not tried, the best of the frame aside
+    lowest_logp: float  # the same, where no beam's mass is left to be more than
+    stuck: float  # this part of the best one before; 0 for never
     detours: bool  # the way to other hypotheses than the best is kept
 
 

@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from asrkit.errors import AsrkitError
 from asrkit.kneser_ney import build_arpa
 from asrkit.lexicon import Lexicon, build_alphabet, build_lexicon
 from asrkit.native_search import NativeSearch
+from asrkit.ngram import NGram
 from asrkit.search import LN_10
 from asrkit.settings import DecodeSettings
 from asrkit.tokenizer import CharacterTokenizer, Tokenizer, written
@@ -228,3 +230,18 @@ def test_a_broken_piece_is_as_if_it_had_not_come() -> None:
         stream.feed(np.stack([log_probs[4], np.full(4, np.nan)]))
     stream.feed(log_probs[4:])
     assert stream.hypotheses() == search.decode(log_probs)
+
+
+@pytest.mark.parametrize("rest", [1e-3, 2e-4])
+def test_a_closed_search_hears_a_known_word_where_an_unknown_one_was_said(tmp_path: Path, rest: float) -> None:
+    """By labels that are too unlikely to be tried where words may be unknown."""
+    path, tokenizer = tmp_path / "words.arpa", CharacterTokenizer(" abcd")
+    build_arpa([["abc", "cab"], ["cab"], ["abc"]], 2, path, discount_fallback=True)
+    log_probs = np.full((2 * len("abc ddb cab abc"), len(tokenizer.labels)), math.log(rest))
+    for place, character in enumerate("abc ddb cab abc"):
+        for frame, label in ((2 * place, tokenizer.labels.index(character)), (2 * place + 1, 0)):
+            log_probs[frame, label] = math.log(1 - rest * (len(tokenizer.labels) - 1))
+    lm = NGram.open(path, tokenizer)
+    options = DecodeSettings(closed_vocab=True)
+    (found,) = NativeSearch(tokenizer, options, words=lm.automaton, lexicon=lm.lexicon).decode(log_probs)
+    assert found.text == "abc cab cab abc"
