@@ -22,7 +22,7 @@ from asrkit.word_times import FrameTimes
 
 # An unknown word costs unk_score once more for so many letters beyond those that a known word begins with; else whole
 # sentences are glued together to a single unknown word.
-UNKNOWN_LETTERS = 6
+UNKNOWN_LETTERS = 12
 # in place of an n-gram
 _NOTHING = Tables(np.zeros(1, dtype=UNIGRAM), np.zeros(1, dtype=STATE), np.zeros(1, dtype=SLOT))
 
