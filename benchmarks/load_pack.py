@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
 from asrkit.packed import read_pack
 
 
@@ -18,7 +20,7 @@ def main() -> None:
     automaton = read_pack(Path(sys.argv[1]))
     load_s = time.perf_counter() - before
     for array in (automaton.words, automaton.word_offsets, automaton.word_slots, *automaton.tables):
-        array.max(initial=0)
+        array.view(np.uint8).max(initial=0)
     all_s = time.clock_gettime(time.CLOCK_BOOTTIME) - started_s()
     print(json.dumps({"load s": load_s, "with Python, imports, touching s": all_s}), flush=True)
     sys.stdin.read()
