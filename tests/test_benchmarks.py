@@ -82,7 +82,8 @@ def test_the_bootstrap_knows_the_better_one(script: Any) -> None:
 @pytest.mark.slow
 def test_decoding_runs_without_anything_beside_it(tmp_path: Path) -> None:
     command = [sys.executable, str(BENCHMARKS / "decoding.py"), "--quick", "--shared", str(tmp_path / "nothing")]
-    command += ["--only", "posteriors,generated,threads", "--folder", str(tmp_path), "--json", str(tmp_path / "a.json")]
+    command += ["--only", "posteriors,generated,threads,loading"]
+    command += ["--folder", str(tmp_path), "--json", str(tmp_path / "a.json")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "posteriors left out: no reference posteriors" in done.stdout
