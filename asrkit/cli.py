@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -69,6 +68,8 @@ def asrkit(
       asrkit transcribe talk.mp3               text of a recording
     """
     if show_version:
+        from importlib.metadata import version  # 20 ms that --help can do without
+
         terminal().say(f"asrkit {version('asrkit')}")
     elif context.invoked_subcommand is None:
         terminal().write(context.get_help())

@@ -70,8 +70,8 @@ def prepare(
     """Makes data_dir/name and gives what its prepare.json says.
 
     The corpus is what the recipe downloads, or lies in `corpus_dir`, or is listed in `manifest` or in the manifest that
-    the recipe names. `splits` takes some of
-    the declared splits only. `text_only` writes tokenizer and index anew and leaves the shards alone.
+    the recipe names. `splits` takes some of the declared splits only. `text_only` writes tokenizer and index anew and
+    leaves the shards alone, and with them the texts as they came.
     Killed and started again, it goes on where it was and ends with the same files.
 
     Raises:
@@ -87,6 +87,7 @@ def prepare(
         _remove_partial(folder)
         if text_only:
             source = _same_recipe(folder, recipe)
+            _warn_of_a_later_manifest(folder, source, progress)
             plan = load_plan(folder / "plan")
         else:
             _claim(folder, source)
@@ -156,6 +157,17 @@ def _same_recipe(folder: Path, recipe: Recipe) -> dict[str, Any]:
     if source.get("recipe") != recipe.name:
         raise AsrkitError(f"{folder} was made with recipe {source.get('recipe')!r}; this is {recipe.name!r}")
     return source
+
+
+def _warn_of_a_later_manifest(folder: Path, source: dict[str, Any], progress: Progress) -> None:
+    """`text_only` takes the raw texts that the plan holds: who corrected transcripts would not see them change."""
+    plan = folder / "plan" / "plan.json"
+    manifest = Path(source.get("manifest") or folder / "none")
+    if plan.is_file() and manifest.is_file() and manifest.stat().st_mtime > plan.stat().st_mtime:
+        progress.warn(
+            f"{manifest} was written after {folder} was prepared from it; --text-only takes the texts that it held "
+            "then: prepare without --text-only where transcripts were corrected"
+        )
 
 
 def _describe(source: dict[str, Any]) -> str:

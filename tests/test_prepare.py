@@ -26,6 +26,7 @@ from corpora import (
     write_corpus,
     write_declared_corpus,
 )
+from house import Told
 
 from asrkit import audio
 from asrkit.errors import AsrkitError
@@ -395,6 +396,20 @@ def test_text_only_touches_no_audio(corpus: Path, tmp_path: Path) -> None:
     assert "A" in data.tokenizer().labels and before.fingerprint != after.fingerprint
     assert meta["source"]["manifest"] == str(corpus / "own.jsonl")
     np.testing.assert_array_equal(after.audio(0), before.audio(0))
+
+
+def test_text_only_says_that_it_reads_no_corrected_manifest(corpus: Path, tmp_path: Path) -> None:
+    manifest = corpus / "own.jsonl"
+    prepare(recipe(), data_dir=tmp_path / "data", manifest=manifest)
+    plan = (tmp_path / "data" / "own" / "plan" / "plan.json").stat().st_mtime
+    warned = {}
+    for seconds in (-1, 1):
+        told = Told()
+        os.utime(manifest, (plan + seconds, plan + seconds))
+        prepare(recipe(), data_dir=tmp_path / "data", name="own", text_only=True, progress=told)
+        warned[seconds] = [line for line in told.warned if "was written after" in line]
+    assert warned[-1] == []
+    assert "prepare without --text-only where transcripts were corrected" in "".join(warned[1])
 
 
 def test_text_only_is_for_the_same_recipe(corpus: Path, tmp_path: Path) -> None:
