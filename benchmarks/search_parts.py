@@ -103,14 +103,18 @@ def accuracy(bench: Bench) -> None:
     if results is None:
         figures.leave_out("accuracy", NO_REFERENCE)
         return
-    peer, rows = results[PEER], []
-    for name, result in results.items():
-        low, high, below = bootstrap(result, peer)
-        shown = {"engine": name, "WER": round(result.wer, 4), "CER": round(result.cer, 4)}
-        rows.append(shown | {"less pyctcdecode": f"{low:+.4f} to {high:+.4f}", "share below 0": round(below, 4)})
-    figures.table("accuracy on real posteriors; 95 % interval of the difference in WER", rows)
+    figures.table("accuracy on real posteriors; 95 % interval of the difference in WER", _accuracies(results))
     figures.want("real posteriors, open, WER", results[OPEN].wer, at_most=0.610)
     figures.want("real posteriors, open, CER with spaces", results[OPEN].cer, at_most=0.390)
+
+
+def _accuracies(results: dict[str, Measured]) -> list[dict[str, float | str]]:
+    rows: list[dict[str, float | str]] = []
+    for name, result in results.items():
+        low, high, below = bootstrap(result, results[PEER])
+        rows.append({"engine": name, "WER": round(result.wer, 4), "CER": round(result.cer, 4)})
+        rows[-1] |= {"less pyctcdecode": f"{low:+.4f} to {high:+.4f}", "share below 0": round(below, 4)}
+    return rows
 
 
 def generated(bench: Bench) -> None:
@@ -143,6 +147,7 @@ def _side_by_side(bench: Bench, setup: Setup, name: str, style: Style, count: in
     results = tuned(engines, dev, test, grid)
     title = f"{name}: {count} utterances of {sizes.frames * sizes.frame_s:g} s, beam {sizes.beam}; dev: {grid}"
     figures.table(title, [result.row() for result in results.values()])
+    figures.table(f"{name}: 95 % interval of the difference in WER", _accuracies(results))
     own, peer = results[OPEN], results[PEER]
     figures.want(f"{name}, open, times pyctcdecode", own.speed / peer.speed, at_least=times)
     figures.want(f"{name}, open, WER", own.wer, at_most=peer.wer)

@@ -34,7 +34,7 @@ class Sizes:
     text_words: int = 3_000_000  # that its n-gram is built from
     utterances: int = 100
     dev_utterances: int = 40
-    large_alphabet_utterances: int = 30
+    large_alphabet_utterances: int = 60
     syllables: int = 2_500
     subwords: int = 1_000
     every: int = 1  # of the real utterances
