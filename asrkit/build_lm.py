@@ -1,6 +1,5 @@
 """VERB: texts in; an n-gram model of their words, or of a tokenizer's labels, as an ARPA file out."""
 
-import re
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,12 +17,11 @@ from asrkit.normalising import normalised
 from asrkit.progress import Progress, Silent
 from asrkit.recipe import Recipe
 from asrkit.shards import DataSet, resolve_data
-from asrkit.text_files import read_lines
+from asrkit.text_files import read_blocks, read_lines
 from asrkit.tokenizer import Tokenizer, written
 
 Unit = Literal["word", "token"]
 ORDERS: dict[Unit, int] = {"word": 4, "token": 6}  # where none is given
-_SPACES = re.compile(r"[ \t\r\f\v\0]+")  # as lmplz has it; others, such as the no-break space, are part of a word
 
 
 def build_lm(
@@ -194,13 +192,13 @@ class _Sentences:
         self.making, self.recipe, self.workers = making, recipe, workers
         self.left_out = 0
 
-    def __iter__(self) -> Generator[Sequence[str], None, None]:
-        lines, tokenizer = read_lines(self.making.files), self.making.tokenizer
+    def __iter__(self) -> Generator[Sequence[str] | bytes, None, None]:
         if self.recipe is None:
-            yield from map(_split, lines)
+            yield from read_blocks(self.making.files)
             return
-        data = self.making.transcripts
+        data, tokenizer = self.making.transcripts, self.making.tokenizer
         transcripts: Iterable[str] = data.texts("train") if data else ()
+        lines = read_lines(self.making.files)
         with closing(normalised(lines, self.recipe, workers=self.workers)) as read:
             for text in filter(None, chain(read, transcripts)):
                 if tokenizer is None:
@@ -209,10 +207,6 @@ class _Sentences:
                     yield [written(tokenizer.labels[label]) for label in tokenizer.encode(text)]
                 else:
                     self.left_out += 1
-
-
-def _split(line: str) -> list[str]:
-    return line.split() if line.isascii() else [word for word in _SPACES.split(line) if word]
 
 
 def _words(path: Path) -> Iterator[str]:

@@ -71,7 +71,7 @@ class Pruning:
 
 
 def build_arpa(
-    sentences: Iterable[Sequence[str]],
+    text: Iterable[Sequence[str] | bytes],
     order: int,
     out_path: Path,
     *,
@@ -80,7 +80,8 @@ def build_arpa(
     memory_mb: int = MEMORY_MB,
     progress: Progress = Silent(),
 ) -> list[int]:
-    """Writes the n-gram model of the sentences and gives its number of n-grams of each length.
+    """Writes the n-gram model of a text and gives its number of n-grams of each length. The text comes as sentences of
+    words, or as blocks of whole lines in UTF-8.
 
     Unknown words share what smoothing leaves to a uniform distribution. Needs about `memory_mb`, more where there are
     millions of different words; the rest goes to files beside `out_path` for the time being. The same sentences give
@@ -104,17 +105,17 @@ def build_arpa(
         folder = Path(tempfile.mkdtemp(prefix=f".{out_path.name}.", dir=out_path.parent))
         try:
             with progress.bar("reading text", None, "word") as bar:
-                text = number_text(sentences, folder, bar.advance)
-            with progress.bar("counting n-grams", float(text.occurrences.sum()), "word") as bar:
-                parts, trees = grow_parts(text, order, window_limit, folder, bar.advance)
+                numbered = number_text(text, folder, bar.advance)
+            with progress.bar("counting n-grams", float(numbered.occurrences.sum()), "word") as bar:
+                parts, trees = grow_parts(numbered, order, window_limit, folder, bar.advance)
                 shelf = _Shelf(folder if parts[-1] else None)
-                census = _take_census(trees, order, parts, pruning.allowed(text.words), pruning, shelf)
+                census = _take_census(trees, order, parts, pruning.allowed(numbered.words), pruning, shelf)
             discounts = [_discounts(census.seen[n], n, discount_fallback) for n in range(1, order + 1)]
             with progress.bar("estimating", 2.0 * len(census.parts), "part") as bar:
                 for part in census.parts:
                     _answer(part, order, discounts, shelf)
                     bar.advance()
-                encoded = Words.of(text.words)
+                encoded = Words.of(numbered.words)
                 for part in census.parts:
                     _write_part(part, order, parts, discounts[0], census, encoded, shelf, folder)
                     bar.advance()
@@ -260,13 +261,16 @@ def _answer(part: int, order: int, discounts: Sequence[Discounts], shelf: _Shelf
         asked = shelf.take_rows(f"contexts-{n}-{part}", np.empty((0, n - 1), dtype=np.int32))  # (R, n - 1)
         adjusted = shelf.take_rows(f"adjusted-{n}-{part}", np.empty(0, dtype=np.int32))  # (R,)
         kept = shelf.take_rows(f"kept-{n}-{part}", np.empty(0, dtype=np.bool_))  # (R,)
-        rows = tree.find(asked) - np.int32(contexts.start)  # (R,) of sums
+        rows = tree.find(asked)  # (R,)
+        rows -= np.int32(contexts.start)  # of sums
         del asked
         _add_up(rows, adjusted, kept, sums)
-        back_off[contexts] = _back_off(sums, discounts[n - 1])
-        total = sums[:, _SUMS.index("total")].copy()
-        shelf.put(f"seen-{n}-{part}", _discounted(adjusted, discounts[n - 1]) / total[rows])
-        shelf.put(f"left-{n}-{part}", back_off[contexts][rows])
+        amounts = np.array([0.0, *discounts[n - 1]])
+        _back_off(sums, amounts, back_off[contexts])
+        seen, left = np.empty(len(rows)), np.empty(len(rows))
+        _share(adjusted, rows, sums, amounts, back_off[contexts], seen, left)
+        shelf.put(f"seen-{n}-{part}", seen)
+        shelf.put(f"left-{n}-{part}", left)
     shelf.put(f"back-off-{part}", back_off)
 
 
@@ -287,23 +291,18 @@ def _write_part(
     tree, kept, back_off = shelf.get_tree(part), shelf.take(f"kept-{part}"), shelf.take(f"back-off-{part}")
     p = np.zeros(len(tree.word))
     # uniform over every word that stays, </s> and <unk>; <s> is never predicted, and lmplz writes log10 1
-    uniform = float(_back_off(census.unigrams[None], discounts)[0]) / (int(census.kept[1]) - 1)
+    amounts, uniform = np.array([0.0, *discounts]), np.empty(1)
+    _back_off(census.unigrams[None], amounts, uniform)
+    uniform /= int(census.kept[1]) - 1
     roots = tree.nodes(1)
-    total = census.unigrams[_SUMS.index("total")]
-    p[roots] = _discounted(tree.adjusted[roots], discounts) / total + uniform
+    counts = tree.adjusted[roots]
+    p[roots] = (counts - amounts[np.minimum(counts, 3)]) / census.unigrams[_SUMS.index("total")] + uniform
     marks = tree.word[roots] <= BEGIN_ID
     p[roots][marks] = np.where(tree.word[roots][marks] == BEGIN_ID, 1.0, uniform)
     for n in range(1, order + 1):
         nodes = tree.nodes(n)
         if n > 1:
-            seen, left = np.empty((2, nodes.stop - nodes.start))
-            words_before_last = tree.ngrams(nodes.start, nodes.stop, n)[:, -2]
-            for asked, of_part in _by_part(parts[words_before_last], len(census.parts)):
-                before = int(census.questions[n, :part, asked].sum())
-                mine = slice(before, before + int(census.questions[n, part, asked]))
-                seen[of_part] = shelf.get(f"seen-{n}-{asked}")[mine]
-                left[of_part] = shelf.get(f"left-{n}-{asked}")[mine]
-            p[nodes] = seen + left * p[tree.parent[nodes]]
+            _predict(p, tree.parent, nodes.start, *_answers(part, n, tree, parts, census, shelf))
         with (folder / f"{n}.arpa").open("a+b") as out:
             for first in range(nodes.start, nodes.stop, CHUNK_LINES):
                 some = slice(first, min(first + CHUNK_LINES, nodes.stop))
@@ -311,6 +310,23 @@ def _write_part(
                 ngrams = tree.ngrams(some.start, some.stop, n)[stay]
                 left_log10 = _log10(back_off[some][stay]) if n < order else None
                 out.write(arpa_lines(ngrams, _log10(p[some][stay]), left_log10, words))
+
+
+def _answers(
+    part: int, n: int, tree: NGramTree, parts: NDArray[np.int32], census: _Census, shelf: _Shelf
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What `_answer` said to the part's n-grams of one length, in their order, from whichever part."""
+    if len(census.parts) == 1:
+        return shelf.take(f"seen-{n}-{part}"), shelf.take(f"left-{n}-{part}")
+    nodes = tree.nodes(n)
+    seen, left = np.empty((2, nodes.stop - nodes.start))
+    words_before_last = tree.ngrams(nodes.start, nodes.stop, n)[:, -2]
+    for asked, of_part in _by_part(parts[words_before_last], len(census.parts)):
+        before = int(census.questions[n, :part, asked].sum())
+        mine = slice(before, before + int(census.questions[n, part, asked]))
+        seen[of_part] = shelf.get(f"seen-{n}-{asked}")[mine]
+        left[of_part] = shelf.get(f"left-{n}-{asked}")[mine]
+    return seen, left
 
 
 def _join_arpa(counts: Sequence[int], folder: Path, out_path: Path) -> None:
@@ -329,20 +345,35 @@ def _log10(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-def _discounted(adjusted: NDArray[np.int32], discounts: Discounts) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = adjusted - np.array([0.0, *discounts])[np.minimum(adjusted, 3)]
-    return found
-
-
 # By context: its total, n-grams that stay and have an adjusted count of 1, 2, 3 or more, and the total of the others
 _SUMS = ("total", "ones", "twos", "more", "pruned")
 
 
-def _back_off(sums: NDArray[np.int64], discounts: Discounts) -> NDArray[np.float64]:
-    """The share of each context (rows of _SUMS) that goes to shorter n-grams; all of it where nothing follows."""
-    total, *taken = sums.T
-    left = sum(count * amount for count, amount in zip(taken, (*discounts, 1.0), strict=True))
-    return np.divide(left, total, out=np.ones(len(total)), where=total > 0)
+@compiled
+def _back_off(sums: Any, amounts: Any, back_off: Any) -> None:
+    """The share of each context (rows of _SUMS) that goes to shorter n-grams; all of it where nothing follows.
+    `amounts` (4,) are taken from adjusted counts of 0, 1, 2, and 3 or more."""
+    for context in range(len(sums)):
+        total, ones, twos, more, pruned = sums[context]
+        if total:
+            back_off[context] = (ones * amounts[1] + twos * amounts[2] + more * amounts[3] + pruned) / total
+        else:
+            back_off[context] = 1.0
+
+
+@compiled
+def _share(adjusted: Any, contexts: Any, sums: Any, amounts: Any, back_off: Any, seen: Any, left: Any) -> None:
+    """What of a context falls to each n-gram by its own count, and to what it backs off to."""
+    for row in range(len(adjusted)):
+        count, context = adjusted[row], contexts[row]
+        seen[row] = (count - amounts[min(count, 3)]) / sums[context, 0]
+        left[row] = back_off[context]
+
+
+@compiled
+def _predict(p: Any, parent: Any, first: int, seen: Any, left: Any) -> None:
+    for row in range(len(seen)):
+        p[first + row] = seen[row] + left[row] * p[parent[first + row]]
 
 
 @compiled

@@ -7,7 +7,6 @@ Shapes: M windows, N words in each (the order of the model).
 """
 
 import re
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,32 +16,13 @@ from numpy.typing import NDArray
 
 from asrkit.errors import AsrkitError
 from asrkit.ngram_tree import BEGIN_ID, NGramTree, grow
+from asrkit.word_numbers import WordNumbers
 
 MARKS = ("<unk>", "<s>", "</s>")  # numbers 0, 1, 2
 END_ID = MARKS.index("</s>")
 CHUNK_WORDS = 2_000_000  # turned into windows at once
-_SPACE = re.compile(r"[\s\0]", re.ASCII)  # what ends a word there; the no-break space does not
-
-
-class Vocabulary(dict[str, int]):
-    """word -> number, in the order in which they are first met, after the marks.
-
-    Raises:
-        AsrkitError: a word that an ARPA file cannot hold.
-    """
-
-    def __missing__(self, word: str) -> int:
-        if word in MARKS or not word or _SPACE.search(word):
-            raise AsrkitError(f"the text has {word!r} as a word, which an ARPA file cannot hold; remove it")
-        self[word] = number = len(self) + len(MARKS)
-        return number
-
-    def sorted(self) -> tuple[list[str], NDArray[np.int32]]:
-        """The marks and then the words in the order of their code points; and the place there of each number."""
-        words = [*MARKS, *sorted(self)]
-        places = np.arange(len(words), dtype=np.int32)
-        places[[self[word] for word in words[len(MARKS) :]]] = places[len(MARKS) :].copy()
-        return words, places
+BLOCK_SENTENCES = 10_000  # numbered at once
+_SPACE = re.compile(r"[ \t\r\n\v\f\0]")  # what ends a word there; the no-break space does not
 
 
 @dataclass(frozen=True)
@@ -71,44 +51,85 @@ class NumberedText:
 
 
 def number_text(
-    sentences: Iterable[Sequence[str]], folder: Path, advance: Callable[[float], None] = lambda words: None
+    text: Iterable[Sequence[str] | bytes], folder: Path, advance: Callable[[float], None] = lambda words: None
 ) -> NumberedText:
-    """Writes the text's chunks into the folder.
+    """Writes the text's chunks into the folder. It comes as sentences of words, or as blocks of whole lines in UTF-8.
 
     Raises:
         AsrkitError: no sentence, or a word that an ARPA file cannot hold.
     """
-    vocabulary = Vocabulary()
+    numbered = WordNumbers(MARKS)
     chunks: list[Path] = []
-    numbers = array("i")
+    waiting: list[NDArray[np.int32]] = []
     occurrences = np.zeros(0, dtype=np.int64)
 
     def store() -> None:
         nonlocal occurrences
-        chunk = np.array(numbers, dtype=np.int32)  # a copy: the array goes on
+        chunk = np.concatenate(waiting)
+        waiting.clear()
         chunks.append(folder / f"words-{len(chunks)}.npy")
         np.save(chunks[-1], chunk)
-        counted = np.bincount(chunk, minlength=len(vocabulary) + len(MARKS))
+        counted = np.bincount(chunk, minlength=len(numbered))
         counted[: len(occurrences)] += occurrences
         occurrences = counted
-        advance(len(numbers))
-        del numbers[:]
 
-    number = vocabulary.__getitem__
-    for sentence in sentences:
-        numbers.append(BEGIN_ID)
-        numbers.extend(map(number, sentence))
-        numbers.append(END_ID)
-        if len(numbers) >= CHUNK_WORDS:
+    for block in _blocks(text):
+        waiting.append(_number(block, numbered))
+        advance(len(waiting[-1]))
+        if sum(map(len, waiting)) >= CHUNK_WORDS:
             store()
-    if numbers:
+    if waiting:
         store()
     if not chunks:
         raise AsrkitError("the text for the n-gram model is empty; wanted at least one sentence")
-    words, places = vocabulary.sorted()
+    words, places = _in_order(numbered.words())
     by_place = np.zeros(len(words), dtype=np.int64)
     by_place[places] = occurrences
     return NumberedText(words, chunks, places, by_place)
+
+
+def _blocks(text: Iterable[Sequence[str] | bytes]) -> Iterator[bytes | list[Sequence[str]]]:
+    """Blocks as they are, sentences together."""
+    sentences: list[Sequence[str]] = []
+    for item in text:
+        if isinstance(item, bytes):
+            yield item
+            continue
+        sentences.append(item)
+        if len(sentences) == BLOCK_SENTENCES:
+            yield sentences
+            sentences = []
+    if sentences:
+        yield sentences
+
+
+def _number(block: bytes | list[Sequence[str]], numbered: WordNumbers) -> NDArray[np.int32]:
+    """What it means as numbers; sentences must come out as they went in."""
+    lines = block if isinstance(block, bytes) else "".join(f"{' '.join(words)}\n" for words in block).encode()
+    try:
+        found = numbered.number(lines, BEGIN_ID, END_ID)
+    except ValueError as mark:
+        raise _not_a_word(str(mark)) from None
+    if not isinstance(block, bytes):
+        count = sum(map(len, block))
+        # between words, and behind each sentence that has none or some, is one byte
+        spaces = count + sum(not words for words in block)
+        same_count = len(found) == count + 2 * len(block)
+        if not same_count or int(numbered.lengths()[found[found >= len(MARKS)]].sum()) != len(lines) - spaces:
+            raise _not_a_word(next(word for words in block for word in words if not word or _SPACE.search(word)))
+    return found
+
+
+def _not_a_word(word: str) -> AsrkitError:
+    return AsrkitError(f"the text has {word!r} as a word, which an ARPA file cannot hold; remove it")
+
+
+def _in_order(words: list[str]) -> tuple[list[str], NDArray[np.int32]]:
+    """The marks and then the words in the order of their code points; and the place there of each."""
+    order = [*range(len(MARKS)), *sorted(range(len(MARKS), len(words)), key=words.__getitem__)]
+    places = np.empty(len(words), dtype=np.int32)
+    places[order] = np.arange(len(words), dtype=np.int32)
+    return [words[number] for number in order], places
 
 
 def grow_parts(

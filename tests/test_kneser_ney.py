@@ -205,6 +205,7 @@ def test_in_many_parts_the_same_bytes(windows: int, tmp_path: Path, monkeypatch:
     sentences = drawn_text(2, 600)
     build_arpa(sentences, 4, tmp_path / "one.arpa", pruning=LIMITED, discount_fallback=True)
     monkeypatch.setattr("asrkit.ngram_counts.CHUNK_WORDS", 1_000)
+    monkeypatch.setattr("asrkit.ngram_counts.BLOCK_SENTENCES", 50)
     monkeypatch.setattr("asrkit.kneser_ney.BYTES_PER_WINDOW", ((MEMORY_MB - OUTSIDE_MB) * 1e6 / windows, 0))
     build_arpa(sentences, 4, tmp_path / "many.arpa", pruning=LIMITED, discount_fallback=True)
     assert (tmp_path / "one.arpa").read_bytes() == (tmp_path / "many.arpa").read_bytes()
