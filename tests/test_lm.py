@@ -28,6 +28,7 @@ from asrkit.prepare import prepare
 from asrkit.progress import Silent
 from asrkit.recipe import load_recipe
 from asrkit.score_lm import score_lm
+from asrkit.text_files import read_blocks, read_lines
 
 LIBRISPEECH = load_recipe(Path(__file__).parent.parent / "recipes" / "librispeech")
 TEXT = "the old man sat\nthe old woman sat down\n\nthe man ran\na man ran down the hill\nthe hill was old\n" * 3
@@ -302,6 +303,23 @@ def test_texts_that_are_none(tmp_path: Path) -> None:
         with pytest.raises(AsrkitError, match=message):
             build_lm([tmp_path / name], tmp_path / "lm.arpa", order=2, discount_fallback=True)
         assert not list(tmp_path.glob("*lm.arpa*"))
+
+
+@pytest.mark.parametrize("block_bytes", [1, 7, 1 << 20])
+def test_files_are_read_in_whole_lines_of_utf8(
+    block_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asrkit.text_files.BLOCK_BYTES", block_bytes)
+    (tmp_path / "dos.txt").write_bytes("\ufeffgut\r\n\r\nüber uns\r\n".encode())
+    (tmp_path / "open.txt.gz").write_bytes(gzip.compress("їжак\nend without end".encode()))
+    paths = [tmp_path / "dos.txt", tmp_path / "open.txt.gz"]
+    assert list(read_lines(paths)) == ["gut", "", "über uns", "їжак", "end without end"]
+    blocks = list(read_blocks(paths))
+    assert b"".join(blocks).decode() == "gut\r\n\r\nüber uns\r\nїжак\nend without end\n"
+    assert all(block.endswith(b"\n") for block in blocks)
+    (tmp_path / "latin.txt").write_bytes(b"one\ntwo\n\ncaf\xe9\nfive\n")
+    with pytest.raises(AsrkitError, match=r"latin\.txt line 4 is not UTF-8 \(.* at byte 4\); convert it"):
+        list(read_blocks([tmp_path / "latin.txt"]))
 
 
 def test_wrong_usage_is_one_clear_line(text: Path, asrkit: Asrkit) -> None:
