@@ -15,6 +15,7 @@ from asrkit.loops import compiled
 NUMBER_BYTES = 14  # of a log10, its tab or line end included: -99999.123456
 DECIMALS = 6
 _ONE = 10**DECIMALS
+_U1, _U10, _ONE_U = np.uint64(1), np.uint64(10), np.uint64(_ONE)
 _MINUS, _POINT, _ZERO, _TAB, _SPACE, _LINE_END = b"-.0\t \n"
 
 
@@ -80,24 +81,25 @@ def _write_lines(ngrams: Any, log10: Any, back_off: Any, has_back_off: bool, tex
 @compiled
 def _write_number(value: float, out: Any, at: int) -> int:
     """With as many as DECIMALS decimals, without zeros behind."""
-    scaled = np.int64(round(abs(value) * _ONE))
+    # unsigned: dividing needs no look at the sign
+    scaled = np.uint64(round(abs(value) * _ONE))
     if value < 0 and scaled:
         out[at] = _MINUS
         at += 1
-    whole, decimals = scaled // _ONE, scaled % _ONE
-    above = 1
-    while above * 10 <= whole:
-        above *= 10
+    whole, decimals = scaled // _ONE_U, scaled % _ONE_U
+    above = _U1
+    while above * _U10 <= whole:
+        above *= _U10
     while above:
-        out[at] = _ZERO + whole // above % 10
+        out[at] = _ZERO + np.int64(whole // above % _U10)
         at += 1
-        above //= 10
+        above //= _U10
     if not decimals:
         return at
     out[at] = _POINT
     for place in range(at + DECIMALS, at, -1):
-        out[place] = _ZERO + decimals % 10
-        decimals //= 10
+        out[place] = _ZERO + np.int64(decimals % _U10)
+        decimals //= _U10
     at += DECIMALS
     while out[at] == _ZERO:
         at -= 1
