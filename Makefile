@@ -57,7 +57,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 13))' \
 	    && ! $(BIN)/python -c 'import kenlm, pyctcdecode' 2>/dev/null; then $(MAKE) --no-print-directory kenlm; fi
-	$(INSTALL) $(if $(strip $(TORCH)),--torch-backend=$(strip $(TORCH))) --editable '.[dev]'
+	$(INSTALL) --compile-bytecode $(if $(strip $(TORCH)),--torch-backend=$(strip $(TORCH))) --editable '.[dev]'
 	@mv .venv/.unfinished $@
 
 # Python 3.13: the C++ file that kenlm publishes was made for older Pythons, so it is made anew from its Cython source;
