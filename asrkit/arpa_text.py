@@ -36,16 +36,16 @@ class Words:
 
 def arpa_lines(
     ngrams: NDArray[np.int32], log10: NDArray[np.float64], back_off: NDArray[np.float64] | None, words: Words
-) -> bytes:
-    """`log10 <tab> words <tab> back-off`, a line for each row of ngrams (M, n); without back-offs the last column is
-    missing."""
+) -> memoryview:
+    """`log10 <tab> words <tab> back-off`, a line for each row of ngrams (M, n), as bytes; without back-offs the last
+    column is missing."""
     size = _text_bytes(ngrams, words.offsets) + ngrams.size + 2 * NUMBER_BYTES * len(ngrams)
     out = np.empty(size, dtype=np.uint8)
     has_back_off = back_off is not None
     used = _write_lines(
         ngrams, log10, back_off if has_back_off else log10, has_back_off, words.bytes, words.offsets, out
     )
-    return out[:used].tobytes()
+    return out[:used].data
 
 
 @compiled

@@ -25,7 +25,7 @@ from asrkit.atomic import replacing, storing_in
 from asrkit.errors import AsrkitError
 from asrkit.loops import compiled
 from asrkit.ngram_counts import MARKS, grow_parts, number_text
-from asrkit.ngram_tree import BEGIN_ID, NGramTree
+from asrkit.ngram_tree import BEGIN_ID, NGramTree, zeros
 from asrkit.progress import Progress, Silent
 
 MAX_ORDER = 6
@@ -257,7 +257,7 @@ def _answer(part: int, order: int, discounts: Sequence[Discounts], shelf: _Shelf
     back_off = np.ones(len(tree.word))
     for n in range(2, order + 1):
         contexts = tree.nodes(n - 1)
-        sums = np.zeros((contexts.stop - contexts.start, len(_SUMS)), dtype=np.int64)
+        sums = zeros((contexts.stop - contexts.start, len(_SUMS)), np.int64)
         asked = shelf.take_rows(f"contexts-{n}-{part}", np.empty((0, n - 1), dtype=np.int32))  # (R, n - 1)
         adjusted = shelf.take_rows(f"adjusted-{n}-{part}", np.empty(0, dtype=np.int32))  # (R,)
         kept = shelf.take_rows(f"kept-{n}-{part}", np.empty(0, dtype=np.bool_))  # (R,)
@@ -289,7 +289,7 @@ def _write_part(
     p(w | context) = (count - discount) / total + back_off(context) * p(w | shorter context) (section 3.3).
     """
     tree, kept, back_off = shelf.get_tree(part), shelf.take(f"kept-{part}"), shelf.take(f"back-off-{part}")
-    p = np.zeros(len(tree.word))
+    p = zeros((len(tree.word),), np.float64)
     # uniform over every word that stays, </s> and <unk>; <s> is never predicted, and lmplz writes log10 1
     amounts, uniform = np.array([0.0, *discounts]), np.empty(1)
     _back_off(census.unigrams[None], amounts, uniform)

@@ -39,7 +39,8 @@ class NGramTree:
 
     def ngrams(self, first: int, end: int, n: int) -> NDArray[np.int32]:
         """The words of nodes `first` to `end`, which are of length n: (R, n)."""
-        found: NDArray[np.int32] = _spell(self.word, self.parent, first, end, n)
+        found = np.empty((end - first, n), dtype=np.int32)
+        _spell(self.word, self.parent, first, found)
         return found
 
     def find(self, rows: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -47,7 +48,8 @@ class NGramTree:
         roots = self.word[self.nodes(1)]
         root_of_word = np.full(int(roots.max(initial=0)) + 1, -1, dtype=np.int32)
         root_of_word[roots] = np.arange(len(roots), dtype=np.int32)
-        found: NDArray[np.int32] = _find(rows, root_of_word, self.word, self.first)
+        found = np.empty(len(rows), dtype=np.int32)
+        _find(rows, root_of_word, self.word, self.first, found)
         return found
 
 
@@ -57,30 +59,39 @@ def grow(rows: NDArray[np.int32], *, has_marks: bool) -> NGramTree:
     The adjusted count is the number of occurrences at length N and of what begins with <s>, else how many different
     words come before (Heafield et al. 2013, section 3.2).
     """
-    order = rows.shape[1]
-    sorted_rows = rows[_sort_from_last(rows, int(rows.max(initial=0)))]
+    count, order = rows.shape
+    sorted_rows = rows[_sort_from_last(rows, int(rows.max(initial=0)), *np.empty((4, count), dtype=np.int32))]
     counts = _count_nodes(sorted_rows)
     counts[1] += 2 * has_marks
     starts = np.concatenate([[0], np.cumsum(counts)])  # counts[0] is 0
     total = int(starts[-1])
     assert max(total, len(rows)) < 2**31
-    word, parent, occurrences, adjusted = (np.zeros(total, dtype=np.int32) for _ in range(4))
+    word, parent, occurrences, adjusted = (zeros((total,), np.int32) for _ in range(4))
     first = np.full(total + 1, total, dtype=np.int32)
     _fill(sorted_rows, starts, has_marks, word, parent, first, occurrences)
     _adjust(starts, word, first, occurrences, adjusted, order)
     return NGramTree(starts, word, parent, first, occurrences, adjusted)
 
 
+def zeros(shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
+    """As np.zeros, but in large pages of memory where the system has them: those of a large array that are met one by
+    one cost more than what is then done with them. np.empty asks for large pages, np.zeros does not."""
+    found: NDArray[Any] = np.empty(shape, dtype=dtype)
+    found[...] = 0
+    return found
+
+
 @compiled
-def _sort_from_last(rows: Any, largest: int) -> Any:
-    """The order that sorts rows by their last word, then by the one before ...: radix sort, two digits a word."""
+def _sort_from_last(rows: Any, largest: int, found: Any, other: Any, keys: Any, other_keys: Any) -> Any:
+    """The order that sorts rows by their last word, then by the one before ...: radix sort, two digits a word. What
+    comes behind `largest` is room to work in: (M,) each."""
     count, order = rows.shape
     bits = 1
     while largest >> (2 * bits):
         bits += 1
     mask = (1 << bits) - 1
-    found, other = np.arange(count, dtype=np.int32), np.empty(count, dtype=np.int32)
-    keys, other_keys = np.empty(count, dtype=np.int32), np.empty(count, dtype=np.int32)
+    for place in range(count):
+        found[place] = place
     places = np.empty(1 << bits, dtype=np.int64)
     for column in range(order):
         for place in range(count):
@@ -161,21 +172,18 @@ def _adjust(starts: Any, word: Any, first: Any, occurrences: Any, adjusted: Any,
 
 
 @compiled
-def _spell(word: Any, parent: Any, begin: int, end: int, n: int) -> Any:
-    rows = np.empty((end - begin, n), dtype=np.int32)
-    for row in range(end - begin):
+def _spell(word: Any, parent: Any, begin: int, rows: Any) -> None:
+    for row in range(len(rows)):
         node = begin + row
-        for column in range(n):
+        for column in range(rows.shape[1]):
             rows[row, column] = word[node]
             node = parent[node]
-    return rows
 
 
 @compiled
-def _find(rows: Any, root_of_word: Any, word: Any, first: Any) -> Any:
+def _find(rows: Any, root_of_word: Any, word: Any, first: Any, found: Any) -> None:
     """Rows that follow one another often end alike: the walk goes on where it was."""
     count, n = rows.shape
-    found = np.empty(count, dtype=np.int32)
     path = np.full(n + 1, -1, dtype=np.int64)  # by length: the node that was found for the row before
     for row in range(count):
         same = 0
@@ -199,4 +207,3 @@ def _find(rows: Any, root_of_word: Any, word: Any, first: Any) -> Any:
                     high = middle
             path[length] = low if low < end and word[low] == wanted else -1
         found[row] = path[n]
-    return found
