@@ -1,20 +1,33 @@
-"""Training utterances in, varied ones out: speed on the waveform, SpecAugment on the features.
+"""Training utterances in, varied ones out: speed, rooms, noises, gain and codecs; on the features masks (SpecAugment).
 
 What happens to an utterance depends on (seed, epoch, its row in the index) alone, never on the worker or the batch.
-Noise, reverb and codec simulation belong here too.
 
-Shapes: B utterances, T frames, F mel bins, M masks.
+Shapes: S samples, B utterances, T frames, F mel bins, M masks.
 """
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asrkit.acoustics import add_noises, cut_to, reverberate, through_codec
+from asrkit.audio import Samples, change_speed
 from asrkit.settings import AugmentSettings
+
+_SURROUNDINGS = 1  # a stream of random numbers of their own: speeds and masks do not depend on what else is drawn
+
+
+@dataclass(frozen=True)
+class Noise:
+    """One noise beside an utterance: its row, where it begins (a share of its length), and the level of the speech."""
+
+    row: int
+    start: float
+    snr_db: float
 
 
 @dataclass(frozen=True)
@@ -23,15 +36,89 @@ class Draws:
 
     speed: float
     masks: NDArray[np.float32]  # (M, 2) width and place of each mask as shares from 0 to 1: time masks, then mel masks
+    response: int | None = None  # row of the room
+    noises: tuple[Noise, ...] = ()
+    gain_db: float = 0.0
+    codec: str | None = None
 
 
-def draw(settings: AugmentSettings, *, seed: int, epoch: int, row: int, fastest: float = math.inf) -> Draws:
-    """The choices for this utterance in this epoch; it is never spoken faster than `fastest`."""
-    random = np.random.default_rng((seed, epoch, row))
-    speeds = [speed for speed in settings.speeds if speed <= fastest] or [1.0]
-    speed = speeds[int(random.integers(len(speeds)))]
-    masks = random.random((settings.time_masks + settings.mel_masks, 2), dtype=np.float32)
-    return Draws(speed=speed, masks=masks)
+class Sounds(Protocol):
+    """Noises, or impulse responses of rooms."""
+
+    def __len__(self) -> int: ...
+
+    def audio(self, i: int) -> Samples:
+        """One of them (S,)."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where speech may be heard: noises, and impulse responses of rooms; either may be missing."""
+
+    noises: Sounds | None = None
+    responses: Sounds | None = None
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """All that varies the utterances of a training."""
+
+    settings: AugmentSettings
+    surroundings: Surroundings = Surroundings()
+    seed: int = 0
+
+    def draw(self, *, epoch: int, row: int, fastest: float = math.inf) -> Draws:
+        """The choices for this utterance in this epoch; it is never spoken faster than `fastest`."""
+        settings = self.settings
+        random = np.random.default_rng((self.seed, epoch, row))
+        speeds = [speed for speed in settings.speeds if speed <= fastest] or [1.0]
+        speed = speeds[int(random.integers(len(speeds)))]
+        masks = random.random((settings.time_masks + settings.mel_masks, 2), dtype=np.float32)
+        # All is drawn, used or not: a setting that changes leaves the other choices alone.
+        random = np.random.default_rng((self.seed, epoch, row, _SURROUNDINGS))
+        reverb, noise, gain, codec, where, which, level = random.random(7).tolist()
+        most = int(random.integers(1, settings.noise_most + 1))
+        drawn = random.random((most, 3)).tolist()
+        noises, responses = len(self.surroundings.noises or ()), len(self.surroundings.responses or ())
+        heard = [
+            Noise(int(row * noises), start, _between(settings.noise_snr_db, snr)) for row, start, snr in drawn if noises
+        ]
+        return Draws(
+            speed=speed,
+            masks=masks,
+            response=int(where * responses) if responses and reverb < settings.reverb_p else None,
+            noises=tuple(heard) if noise < settings.noise_p else (),
+            gain_db=_between(settings.gain_db, level) if gain < settings.gain_p else 0.0,
+            codec=settings.codecs[int(which * len(settings.codecs))] if codec < settings.codec_p else None,
+        )
+
+    def vary(self, sound: Samples, draws: Draws) -> Samples:
+        """The utterance (S,) as it was drawn; only its speed changes its length.
+
+        Raises:
+            AsrkitError: a noise or a room cannot be read.
+        """
+        noises, responses = self.surroundings.noises, self.surroundings.responses
+        sound = change_speed(sound, draws.speed)
+        if draws.response is not None and responses is not None:
+            sound = reverberate(sound, responses.audio(draws.response))
+        if draws.noises and noises is not None:
+            heard = [piece_of(noises.audio(noise.row), noise.start, len(sound)) for noise in draws.noises]
+            sound = add_noises(sound, heard, [noise.snr_db for noise in draws.noises])
+        if draws.gain_db:
+            sound = sound * np.float32(10 ** (draws.gain_db / 20))
+        return through_codec(sound, draws.codec) if draws.codec else sound
+
+
+def _between(ends: tuple[float, float], share: float) -> float:
+    return ends[0] + share * (ends[1] - ends[0])
+
+
+def piece_of(noise: Samples, start: float, length: int) -> Samples:
+    """`length` samples of a noise: a piece of a long one, a short one again and again from anywhere on. `start` is a
+    share of the places where it may begin."""
+    spare = len(noise) - length
+    return cut_to(noise, length, int(start * (spare + 1 if spare >= 0 else len(noise))))
 
 
 def spec_augment(log_mel: Tensor, lengths: Tensor, masks: Tensor, settings: AugmentSettings) -> Tensor:

@@ -20,11 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from asrkit import augment
-from asrkit.audio import SAMPLE_RATE_HZ, change_speed
+from asrkit.audio import SAMPLE_RATE_HZ, Samples
+from asrkit.augment import Augmentation
 from asrkit.errors import AsrkitError
 from asrkit.frames import samples_at_speed
-from asrkit.settings import AugmentSettings
 from asrkit.shards import JoinedIndex
 
 Rows = NDArray[np.int64]  # row numbers of an index
@@ -157,14 +156,15 @@ def read_batch(
     index: JoinedIndex,
     rows: Rows,
     *,
-    augmentation: AugmentSettings | None = None,
+    augmentation: Augmentation | None = None,
     fastest: NDArray[np.float64] | None = None,
-    seed: int = 0,
     epoch: int = 0,
+    heard: Callable[[Samples, int], Samples] | None = None,
 ) -> Batch:
-    """The utterances of these rows, with this epoch's speed and mask draws where there is augmentation.
+    """The utterances of these rows, varied as this epoch draws it where there is augmentation.
 
-    `fastest` (N,) limits the speed of each utterance of the index.
+    `fastest` (N,) limits the speed of each utterance of the index. `heard` makes of a sound and its row what is to be
+    heard instead, without augmentation.
 
     Raises:
         AsrkitError: a sample cannot be read.
@@ -174,9 +174,11 @@ def read_batch(
         sound = index.audio(row)  # (S,)
         if augmentation is not None:
             limit = math.inf if fastest is None else float(fastest[row])
-            drawn = augment.draw(augmentation, seed=seed, epoch=epoch, row=row, fastest=limit)
-            sound = change_speed(sound, drawn.speed) if drawn.speed != 1 else sound
+            drawn = augmentation.draw(epoch=epoch, row=row, fastest=limit)
+            sound = augmentation.vary(sound, drawn)
             masks.append(drawn.masks)
+        elif heard is not None:
+            sound = heard(sound, row)
         sounds.append(sound)
     tokens = [index.tokens(row) for row in rows.tolist()]
     return Batch(
@@ -226,9 +228,8 @@ def load(
     index: JoinedIndex,
     batches: Sequence[Rows],
     *,
-    augmentation: AugmentSettings | None = None,
+    augmentation: Augmentation | None = None,
     fastest: NDArray[np.float64] | None = None,
-    seed: int = 0,
     epoch: int = 0,
     workers: int = 0,
     pin: bool = False,
@@ -238,7 +239,7 @@ def load(
     Raises:
         AsrkitError: a sample cannot be read.
     """
-    read = partial(read_batch, index, augmentation=augmentation, fastest=fastest, seed=seed, epoch=epoch)
+    read = partial(read_batch, index, augmentation=augmentation, fastest=fastest, epoch=epoch)
     planned = _PlannedBatches(batches, read)
     loaded: Iterable[Batch | AsrkitError] = (
         DataLoader(

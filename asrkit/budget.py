@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from asrkit.audio import SAMPLE_RATE_HZ
+from asrkit.augment import Augmentation
 from asrkit.batches import Rows, read_batch
 from asrkit.shards import JoinedIndex
 from asrkit.update import Updater
@@ -40,7 +41,9 @@ class Budget:
     validate_epochs: int
 
 
-def measure(updater: Updater, index: JoinedIndex, batches: Sequence[Rows]) -> Speed:
+def measure(
+    updater: Updater, index: JoinedIndex, batches: Sequence[Rows], augmentation: Augmentation | None = None
+) -> Speed:
     """Trains a copy on the longest batch (does it fit?) and on eight batches spread over the lengths.
 
     The updater's weights, optimiser and statistics are untouched; random numbers depend on the step alone.
@@ -51,7 +54,7 @@ def measure(updater: Updater, index: JoinedIndex, batches: Sequence[Rows]) -> Sp
     points = []
     for number, rows in enumerate([by_length[-1], *(by_length[place] for place in spread)]):
         start = time.perf_counter()
-        batch = read_batch(index, rows, augmentation=updater.augmentation, seed=updater.settings.seed)
+        batch = read_batch(index, rows, augmentation=augmentation)
         trial.update(batch, lr=0.0, step=number)
         if number > 0:  # the first one warms up
             points.append((_padded_s(index, rows), time.perf_counter() - start))

@@ -120,6 +120,72 @@ def prepare(
     )
 
 
+@app.command("prepare-noise")
+def prepare_noise(
+    noise: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="NOISE", help="Folders of sound files, or manifests.", show_default=False),
+    ] = None,
+    rir: Annotated[
+        list[Path] | None, typer.Option(help="Impulse responses of rooms: folders or manifests.", show_default=False)
+    ] = None,
+    fetch: Annotated[
+        str | None, typer.Option(help="Collections to download, separated by commas: musan, rirs_noises.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the data set.")] = "noise",
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="one for each core")] = None,
+    data_dir: DataDir = Path("data"),
+) -> None:
+    """Pack noises and rooms that training lets speech be heard in.
+
+    \b
+    Examples:
+      asrkit prepare-noise recordings/street recordings/office --rir responses
+      asrkit prepare-noise --fetch musan,rirs_noises
+      asrkit train RECIPE augment.noise=noise
+      asrkit train RECIPE augment.noise=noise augment.noise_snr_db=0,20 augment.reverb_p=0.5
+    """
+    from asrkit.prepare_noise import prepare_noise
+
+    prepare_noise(
+        noise=noise or (),
+        rir=rir or (),
+        collections=names(fetch) or (),
+        name=name,
+        workers=workers,
+        data_dir=data_dir,
+        progress=terminal(),
+    )
+
+
+@app.command("augment-preview")
+def augment_preview(
+    recipe: RecipeName,
+    settings: Settings = None,
+    data: DataName = None,
+    data_dir: DataDir = Path("data"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page.", dir_okay=False)] = Path("augment-preview.html"),
+    utterances: Annotated[int, typer.Option(min=1, max=100, help="How many, spread over train.")] = 6,
+) -> None:
+    """Write a page to hear and see what training makes of utterances.
+
+    \b
+    Examples:
+      asrkit augment-preview RECIPE
+      asrkit augment-preview RECIPE augment.noise=noise augment.noise_snr_db=0,10 augment.codec_p=0.3
+    """
+    from asrkit.augment_preview import augment_preview
+
+    augment_preview(
+        resolved(recipe, settings),
+        data=data,
+        data_dir=data_dir,
+        out=out,
+        utterances=utterances,
+        progress=terminal(),
+    )
+
+
 @app.command()
 def train(
     recipe: RecipeName,
@@ -129,6 +195,9 @@ def train(
         float | None, typer.Option(min=0, help="Train for so long.", show_default="train.epochs")
     ] = None,
     run: Annotated[str | None, typer.Option(help="Name of the run.", show_default="date and time")] = None,
+    init_from: Annotated[
+        str | None, typer.Option(help="Begin with the weights of this run, as far as they fit.", metavar="RUN")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the newest run, or with --run.")] = False,
     device: DeviceName = "auto",
     wandb: Annotated[WandbMode | None, typer.Option(help="Also log to Weights & Biases.")] = None,
@@ -148,6 +217,7 @@ def train(
       asrkit train RECIPE
       asrkit train RECIPE --data clips model=deepspeech2-small --minutes 30
       asrkit train RECIPE model.layers=3 train.lr=2e-4 augment.speeds=1.0
+      asrkit train RECIPE --data clips --init-from exp/RECIPE/20261121-093000 --minutes 10
       asrkit train RECIPE --resume
     """
     from asrkit.train import train
@@ -159,6 +229,7 @@ def train(
         exp_dir=exp_dir,
         run=run,
         minutes=minutes,
+        init_from=init_from,
         resume=resume,
         device=device,
         wandb=wandb,

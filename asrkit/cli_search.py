@@ -26,6 +26,7 @@ from asrkit.options import (
     UnkScore,
     json_text,
     names,
+    numbers,
     phrases,
     terminals,
 )
@@ -54,6 +55,16 @@ def decode(
     hotwords: Hotwords = None,
     hotword_score: HotwordScore = None,
     n_best: Annotated[int | None, typer.Option(min=1, help="Hypotheses kept.", show_default="as in the recipe")] = None,
+    noise: Annotated[
+        Path | None, typer.Option(help="Once more among these noises: a folder, a manifest or prepared.")
+    ] = None,
+    snr: Annotated[
+        str | None,
+        typer.Option(help="How much louder the speech is, in dB, separated by commas.", show_default="20,10,5,0"),
+    ] = None,
+    rir: Annotated[
+        Path | None, typer.Option(help="Once more in these rooms: impulse responses, in the same ways.")
+    ] = None,
     jobs: Jobs = None,
     device: DeviceName = "auto",
     as_json: AsJson = False,
@@ -72,6 +83,7 @@ def decode(
       asrkit decode --split dev-clean,dev-other --lm 4gram.arpa.gz --beam 200 --alpha 0.7 --beta 1.5
       asrkit decode --lm 4gram.arpa --closed-vocab --n-best 10
       asrkit decode --lm 4gram.arpa --hotwords names.txt
+      asrkit decode --noise street --snr 20,10,5,0 --rir responses
       asrkit decode exp/RECIPE/20261121-093000 --json
     """
     from asrkit.decode import decode
@@ -98,6 +110,9 @@ def decode(
         hotwords=phrases(hotwords),
         hotword_score=hotword_score,
         n_best=n_best,
+        noise=noise,
+        snrs_db=numbers("--snr", snr),
+        rir=rir,
         jobs=jobs,
         device=device,
         progress=news,

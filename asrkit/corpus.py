@@ -17,8 +17,8 @@ _JSON_LINES = (".jsonl", ".json", ".ndjson")
 _GENDERS = {"m": "m", "male": "m", "male_masculine": "m", "f": "f", "female": "f", "female_feminine": "f"}
 
 
-def read_manifest(path: str | Path) -> Iterator[Utterance]:
-    """The utterances that a manifest lists, in its order.
+def read_manifest(path: str | Path, *, texts: bool = True) -> Iterator[Utterance]:
+    """The utterances that a manifest lists, in its order; `texts` False wants no text, as for noises.
 
     Each line has audio (a path relative to the manifest) and text, and where known key (or id), speaker, gender,
     language, duration_s, split, start_s, end_s (a piece of the file) and channel (counted from 0). What else it has
@@ -30,10 +30,11 @@ def read_manifest(path: str | Path) -> Iterator[Utterance]:
     """
     path = Path(path)
     kind = path.suffix.lower()
+    required = ("audio", "text") if texts else ("audio",)
     if kind in _TABLES:
-        rows: Iterable[tuple[int, Mapping[str, Any]]] = read_table(path, required=("audio", "text"))
+        rows: Iterable[tuple[int, Mapping[str, Any]]] = read_table(path, required=required)
     elif kind in _JSON_LINES:
-        rows = _read_json_lines(path)
+        rows = _read_json_lines(path, required)
     else:
         raise AsrkitError(f"{path} ends in {kind or 'nothing'!r}; wanted a manifest in .jsonl, .csv or .tsv")
     for number, row in rows:
@@ -132,7 +133,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise AsrkitError(f"{path}, line {reader.line_num}: not CSV ({error})") from error
 
 
-def _read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _read_json_lines(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in read_lines(path):
         if not line.strip():
             continue
@@ -142,8 +143,8 @@ def _read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         except (ValueError, RecursionError) as error:
             raise AsrkitError(f"{where}: not JSON ({error}); wanted one object a line") from error
         if not isinstance(row, dict):
-            raise AsrkitError(f"{where}: a JSON {type(row).__name__}; wanted an object with audio and text")
-        for name in ("audio", "text"):
+            raise AsrkitError(f"{where}: a JSON {type(row).__name__}; wanted an object with {' and '.join(required)}")
+        for name in required:
             if name not in row:
                 found = ", ".join(row) or "nothing"
                 raise AsrkitError(f"{where}: no {name!r}{did_you_mean(name, row)} (found: {found})")
@@ -159,7 +160,7 @@ def _utterance(row: dict[str, Any], folder: Path, where: str) -> Utterance:
     audio = _words(row, "audio", where)
     if not audio:
         raise AsrkitError(f"{where}: audio is empty; wanted a path")
-    text = row.pop("text")
+    text = row.pop("text", None)
     if not isinstance(text, str | None):
         raise AsrkitError(f"{where}: text is {text!r}; wanted a string")
     start_s, end_s = _number(row, "start_s", where) or 0.0, _number(row, "end_s", where)

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
 from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.causes import cause_of
 from asrkit.checkpoint import Checkpoint, find_run, load_checkpoint
+from asrkit.conditions import Condition, conditions_of
 from asrkit.cores import usable_cores
 from asrkit.decoder import Decoder, Unit, open_decoder, with_options
 from asrkit.errors import AsrkitError
@@ -44,6 +45,9 @@ def decode(
     lm: str | Path | None = None,
     token_lm: str | Path | None = None,
     unit: Unit | None = None,
+    noise: str | Path | None = None,
+    snrs_db: Sequence[float] | None = None,
+    rir: str | Path | None = None,
     jobs: int | None = None,
     device: str = "auto",
     progress: Progress = Silent(),
@@ -54,7 +58,9 @@ def decode(
     Greedy without `lm` (an n-gram of words or, as its words look or `unit` says, of labels) and `token_lm` (one of
     labels), else beam search. `options` are those of settings.DecodeSettings; where None or not given, those that
     `asrkit tune` found for the n-grams count, then the recipe's. `run` is a name, a path (of a single checkpoint, too),
-    or None for the newest. `jobs` searches go on at once (default: one for each core).
+    or None for the newest. With `noise` (a folder of sounds, a manifest or prepared noises) every split is decoded once
+    more for each of `snrs_db` (default: conditions.SNRS_DB), with `rir` (impulse responses of rooms) once more in them:
+    a report for each. `jobs` searches go on at once (default: one for each core).
 
     Raises:
         AsrkitError: no such run, split, n-gram or option, data prepared with another tokenizer, or nothing that can be
@@ -75,13 +81,15 @@ def decode(
         unit=unit,
         progress=progress,
     )
+    conditions = [None, *conditions_of(noise, rir, snrs_db)]
     of_step = f"step{checkpoint.step}-" if found.resolve() == checkpoint.path else ""
     reports = []
-    for split, index in indexes.items():
-        stem = checkpoint.home / "decode" / f"{split}-{of_step}"
-        log_probs = log_probs_of(checkpoint, index, Path(f"{stem}log-probs"), progress=progress)
+    for (split, index), condition in product(indexes.items(), conditions):
+        heard = f"{_file_name(condition.name)}-" if condition else ""
+        stem = checkpoint.home / "decode" / f"{split}-{heard}{of_step}"
+        log_probs = log_probs_of(checkpoint, index, Path(f"{stem}log-probs"), condition=condition, progress=progress)
         folder = Path(f"{stem}{_name(decoder)}")
-        work = Work(checkpoint, data, split, index, log_probs, decoder, jobs or usable_cores())
+        work = Work(checkpoint, data, split, condition, index, log_probs, decoder, jobs or usable_cores())
         reports.append(_decode_split(work, folder, progress))
         progress.say(f"report: {folder / PAGE}")
     progress.table(f"{checkpoint.run_name}, step {checkpoint.step}", TABLE_COLUMNS, list(map(table_row, reports)))
@@ -97,6 +105,7 @@ class Work:
     checkpoint: Checkpoint
     data: DataSet
     split: str
+    condition: Condition | None  # None: as it was recorded
     index: Index
     log_probs: StoredLogProbs
     decoder: Decoder
@@ -119,7 +128,11 @@ def _name(decoder: Decoder) -> str:
     for name, value in asdict(options).items():
         if name not in shown and value != getattr(DecodeSettings, name):
             parts.append(f"{name}{value:g}" if isinstance(value, float) else f"{name}-{_short(value)}")
-    return re.sub(r"[^\w.-]+", "_", "-".join(parts))
+    return _file_name("-".join(parts))
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", name)
 
 
 def _short(value: Any) -> str:
@@ -154,6 +167,7 @@ def _decode_split(work: Work, folder: Path, progress: Progress) -> dict[str, Any
         data=work.data.name,
         data_fingerprint=work.index.fingerprint,
         split=work.split,
+        condition=work.condition.name if work.condition else None,
         search=work.decoder.conditions(),
         utterances_in_corpus=counts["in_corpus"],
         excluded=excluded,

@@ -2,8 +2,11 @@
 
 import re
 import shutil
+import stat
 import tarfile
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -36,9 +39,14 @@ def fetch_archives(recipe: Recipe, folder: Path, splits: Iterable[str], progress
     Raises:
         AsrkitError: no archive holds a split, too little room, or what `download` and `unpack` raise.
     """
+    return fetch_all(_archives_of(recipe, splits), folder, progress)
+
+
+def fetch_all(archives: Iterable[Archive], folder: Path, progress: Progress | None = None) -> Path:
+    """As `fetch_archives`, of these archives."""
     progress = progress or Silent()
     root = folder / "corpus"
-    missing = [archive for archive in _archives_of(recipe, splits) if not _is_unpacked(archive, folder)]
+    missing = [archive for archive in archives if not _is_unpacked(archive, folder)]
     if not missing:
         return root
     with storing_in(folder):
@@ -148,7 +156,8 @@ def download(
 
 
 def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> None:
-    """Unpacks a tar archive, compressed or not, in one pass. Nothing is written outside `folder`, and no links.
+    """Unpacks a tar archive, compressed or not, in one pass, or a zip archive. Nothing is written outside `folder`, and
+    no links.
 
     That each byte is right `download` has checked; tar itself notices only some damage.
 
@@ -156,6 +165,9 @@ def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> 
         AsrkitError: the archive is cut off, or a member leads out of the folder or is neither file nor folder.
     """
     progress = progress or Silent()
+    if archive.suffix.lower() == ".zip":
+        _unpack_zip(archive, folder, progress)
+        return
     with archive.open("rb") as file, progress.bar(f"unpacking {archive.name}", archive.stat().st_size, "B") as bar:
         try:
             with tarfile.open(fileobj=file, mode="r|*") as tar:
@@ -172,6 +184,35 @@ def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> 
             raise AsrkitError(f"{archive} holds {name!r}, which leads out of its folder; not unpacked") from error
         except (tarfile.TarError, EOFError) as error:
             raise AsrkitError(f"{archive} is no whole tar archive ({error}); delete it and start again") from error
+
+
+def _unpack_zip(archive: Path, folder: Path, progress: Progress) -> None:
+    try:
+        with zipfile.ZipFile(archive) as members:
+            size = sum(member.compress_size for member in members.infolist())
+            with progress.bar(f"unpacking {archive.name}", size, "B") as bar:
+                for member in members.infolist():
+                    kind = stat.S_IFMT(member.external_attr >> 16)
+                    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                        raise AsrkitError(f"{archive} holds {member.filename!r}, neither file nor folder; not unpacked")
+                    if not (folder / member.filename).resolve().is_relative_to(folder.resolve()):
+                        raise AsrkitError(
+                            f"{archive} holds {member.filename!r}, which leads out of its folder; not unpacked"
+                        )
+                    _write_member(members, member, folder)
+                    bar.advance(member.compress_size)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise AsrkitError(f"{archive} is no whole zip archive ({error}); delete it and start again") from error
+
+
+def _write_member(members: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
+    path = folder / member.filename
+    if member.is_dir():
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with members.open(member) as packed, path.open("wb") as out:
+        shutil.copyfileobj(packed, out, _CHUNK_BYTES)
 
 
 class _Broken(Exception):  # noqa: N818 - an event, and never seen outside

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from asrkit.batches import Rows, eval_batches, read_batch
 from asrkit.checkpoint import Checkpoint
+from asrkit.conditions import Condition
 from asrkit.errors import AsrkitError
 from asrkit.progress import Bar, Progress, Silent
 from asrkit.shards import Index, JoinedIndex
@@ -49,9 +50,14 @@ class StoredLogProbs:
 
 
 def log_probs_of(
-    checkpoint: Checkpoint, index: Index, folder: Path, *, progress: Progress = Silent()
+    checkpoint: Checkpoint,
+    index: Index,
+    folder: Path,
+    *,
+    condition: Condition | None = None,
+    progress: Progress = Silent(),
 ) -> StoredLogProbs:
-    """Those in the folder if they are of this checkpoint and this index, else computed and put there.
+    """Those in the folder if they are of this checkpoint, index and condition, else computed and put there.
 
     Utterances whose audio cannot be read are named in `unreadable`; while there are any, nothing is taken from the
     folder, so that a repaired shard is read.
@@ -60,12 +66,14 @@ def log_probs_of(
         AsrkitError: no utterance can be read, or the folder cannot be written.
     """
     made_of = {"schema": SCHEMA, "checkpoint": checkpoint.fingerprint, "index": index.fingerprint}
+    if condition:
+        made_of["condition"] = condition.fingerprint
     stored = _read(folder, made_of, len(index), len(checkpoint.tokenizer.labels))
     if stored is not None:
         return stored
     start = time.perf_counter()
     with _made_whole(folder) as partial:
-        unreadable = _compute(checkpoint, JoinedIndex([index]), partial, progress)
+        unreadable = _compute(checkpoint, JoinedIndex([index]), condition, partial, progress)
         marker = made_of | {"unreadable": {index.record(row)["key"]: why for row, why in unreadable.items()}}
         (partial / MARKER).write_text(json.dumps(marker, indent=1, ensure_ascii=False), encoding="utf-8")
     values, lengths = _arrays(folder)
@@ -117,7 +125,9 @@ def _remove_abandoned(folder: Path) -> None:
             continue
 
 
-def _compute(checkpoint: Checkpoint, index: JoinedIndex, folder: Path, progress: Progress) -> dict[int, str]:
+def _compute(
+    checkpoint: Checkpoint, index: JoinedIndex, condition: Condition | None, folder: Path, progress: Progress
+) -> dict[int, str]:
     """Writes the two arrays; returns the utterances that could not be read, and why."""
     labels = len(checkpoint.tokenizer.labels)
     samples = index.rows["samples"].tolist()
@@ -130,7 +140,7 @@ def _compute(checkpoint: Checkpoint, index: JoinedIndex, folder: Path, progress:
         first = file.tell()
         file.truncate(first + int(lengths.sum()) * labels * 2)
         for rows in eval_batches(index, BATCH_SECONDS):
-            for row, values in _batch_log_probs(checkpoint, index, rows, unreadable, bar):
+            for row, values in _batch_log_probs(checkpoint, index, condition, rows, unreadable, bar):
                 assert values.shape == (lengths[row], labels), f"utterance {row} gave {values.shape}"
                 file.seek(first + int(starts[row]) * labels * 2)
                 file.write(values.astype("<f2").tobytes())
@@ -141,17 +151,22 @@ def _compute(checkpoint: Checkpoint, index: JoinedIndex, folder: Path, progress:
 
 
 def _batch_log_probs(
-    checkpoint: Checkpoint, index: JoinedIndex, rows: Rows, unreadable: dict[int, str], bar: Bar
+    checkpoint: Checkpoint,
+    index: JoinedIndex,
+    condition: Condition | None,
+    rows: Rows,
+    unreadable: dict[int, str],
+    bar: Bar,
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """(row, its (T, V)) for each row that can be read; the others go into `unreadable`."""
     try:
-        batch = read_batch(index, rows)
+        batch = read_batch(index, rows, heard=condition.heard if condition else None)
     except AsrkitError as error:
         if len(rows) == 1:
             unreadable[int(rows[0])] = str(error)
             return
         for place in range(len(rows)):  # one after another, to find out which
-            yield from _batch_log_probs(checkpoint, index, rows[place : place + 1], unreadable, bar)
+            yield from _batch_log_probs(checkpoint, index, condition, rows[place : place + 1], unreadable, bar)
         return
     log_probs, lengths = checkpoint.log_probs(batch.waveforms, batch.lengths)  # (B, T, V), (B,)
     for row, each, length in zip(rows.tolist(), log_probs.numpy(), lengths.tolist(), strict=True):

@@ -1,6 +1,7 @@
 """Words of the command line in, what commands need of them out: the options that several share, named once."""
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -62,6 +63,23 @@ def resolved(name: str, settings: list[str] | None) -> "Recipe":
     from asrkit.recipe import load_recipe, with_overrides
 
     return with_overrides(load_recipe(name), settings or [])
+
+
+def numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    """Those that an option lists.
+
+    Raises:
+        AsrkitError: something else is among them.
+    """
+    if text is None:
+        return None
+    try:
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise AsrkitError(f"{option} is {text!r}; wanted numbers, separated by commas") from error
+    if not all(map(math.isfinite, found)):
+        raise AsrkitError(f"{option} is {text!r}; wanted numbers that are finite")
+    return found
 
 
 def phrases(path: Path | None) -> tuple[str, ...] | None:

@@ -15,6 +15,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from asrkit import audio
 from asrkit.errors import AsrkitError
 from asrkit.plan import Plan, plan_path
@@ -24,6 +26,8 @@ from asrkit.shards import sidecar_path
 from asrkit.workers import SPAWN, submit, worker_pool
 
 UNREADABLE = "unreadable"
+PEAK = 0.9  # of what is to be as loud as 16 bits hold: impulse responses come at any level, and fade to very little
+TINY = 1e-9
 _UTTERANCES_FOR_A_PROCESS = 100  # fewer are done before another process has started
 
 
@@ -126,6 +130,8 @@ def _write_sample(writer: ShardWriter, record: dict[str, Any]) -> None:
     except AsrkitError as error:
         writer.leave_out(record["key"], UNREADABLE, str(error))
         return
+    if record.get("to_peak"):
+        samples = samples * np.float32(PEAK / max(float(np.abs(samples).max()), TINY))
     writer.add(record["key"], samples, record["meta"] | {"text": record["text"], "text_raw": record["text_raw"]})
 
 

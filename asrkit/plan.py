@@ -46,8 +46,8 @@ class Plan:
 
     def roles(self) -> Iterator[tuple[str, str]]:
         """(split, role), train first."""
-        for role in ROLES:
-            for split in self.splits[role]:
+        for role, splits in self.splits.items():
+            for split in splits:
                 yield split, role
 
     def save(self, folder: Path) -> None:

@@ -95,6 +95,7 @@ class Conditions:
     data: str
     data_fingerprint: str
     split: str
+    condition: str | None = None  # noises or rooms that it is heard in
     search: Mapping[str, Any]  # engine, n-grams and options, as Decoder.conditions gives them
     utterances_in_corpus: int
     excluded: Mapping[str, int]  # reason -> utterances of the corpus that were not scored
@@ -115,6 +116,7 @@ def report(conditions: Conditions, results: Sequence[Result]) -> dict[str, Any]:
         "data": conditions.data,
         "data_fingerprint": conditions.data_fingerprint,
         "split": conditions.split,
+        "condition": conditions.condition,
         **conditions.search,
         "utterances": len(results),
         "utterances_in_corpus": conditions.utterances_in_corpus,
@@ -304,7 +306,7 @@ def table_row(made: Mapping[str, Any]) -> tuple[str, ...]:
     """A report.json as one row of a table for the terminal, under TABLE_COLUMNS."""
     low_high = made["wer_ci95"]
     return (
-        made["split"],
+        ", ".join(filter(None, (made["split"], made["condition"]))),
         made["engine"],
         f"{made['utterances']:,}",
         f"{made['words']:,}",

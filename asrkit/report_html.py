@@ -76,7 +76,7 @@ def percent(rate: float | None) -> str:
 
 def page(report: Mapping[str, Any], results: Sequence["Result"], evidence: "Evidence") -> str:
     """The whole page of one report.json, its results and their evidence."""
-    title = f"{report['run']} on {report['split']}"
+    title = f"{report['run']} on {', '.join(filter(None, (report['split'], report['condition'])))}"
     how = report["engine"]
     if report.get("beam") is not None:
         chosen = ("lm", "alpha", "beta", "token_lm", "token_alpha", "token_beta", "beam", "closed_vocab")

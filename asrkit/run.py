@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 
 from asrkit.atomic import write_whole
 from asrkit.audio import SAMPLE_RATE_HZ
+from asrkit.augment import Augmentation
 from asrkit.batches import EpochPlan, Rows, eval_batches, fastest_speeds, load, padding_share, plan_epoch
 from asrkit.budget import Speed, fit_steps, measure
 from asrkit.checkpoint import build, run_folders, save_checkpoint
 from asrkit.device import choose_precision, choose_replicas
 from asrkit.errors import AsrkitError
 from asrkit.features import LogMel
+from asrkit.noise_data import open_noise, surroundings
 from asrkit.progress import Progress
 from asrkit.recipe import Recipe, section_from_json
 from asrkit.settings import AugmentSettings, TrainSettings
@@ -52,6 +54,7 @@ class Run:
     dev: JoinedIndex
     dev_batches: list[Rows]
     plan: EpochPlan
+    augmentation: Augmentation
     fastest: NDArray[np.float64] | None = None  # (N,) what speed each utterance of train may be given
 
     @property
@@ -122,7 +125,26 @@ def open_run(
         dev=dev,
         dev_batches=eval_batches(dev, VALIDATION_SECONDS),
         plan=EpochPlan(seed=settings.seed, batch_seconds=settings.batch_seconds),
+        augmentation=_open_augmentation(record, data_dir, settings.seed),
     )
+
+
+def _open_augmentation(record: dict[str, Any], data_dir: Path, seed: int) -> Augmentation:
+    """With the noises and rooms that the run began with.
+
+    Raises:
+        AsrkitError: a data set of noises is missing, or changed since the run began.
+    """
+    settings: AugmentSettings = section_from_json(AugmentSettings, record["augment"]).in_force()
+    began = record.get("noise", [])
+    folders = [Path(each["folder"]) for each in began] or [data_dir / name for name in settings.noise]
+    found = [open_noise(folder) for folder in folders]
+    now = [{"folder": str(noise.folder.resolve()), "fingerprint": noise.fingerprint} for noise in found]
+    for before, after in zip(began, now, strict=False):
+        if before["fingerprint"] != after["fingerprint"]:
+            raise AsrkitError(f"noise data {after['folder']} changed since the run began; start a new run")
+    record["noise"] = now
+    return Augmentation(settings, surroundings(found), seed)
 
 
 def _keep_settings(recipe: Recipe, record: dict[str, Any], folder: Path) -> None:
@@ -171,7 +193,7 @@ def build_updater(run: Run, device: torch.device) -> Updater:
         model,
         features,
         settings=run.settings,
-        augmentation=section_from_json(AugmentSettings, run.record["augment"]),
+        augmentation=run.augmentation.settings,
         device=device,
         precision=choose_precision(device, run.settings.precision),
         replicas=run.record["replicas"],
@@ -225,7 +247,7 @@ def fix_schedule(run: Run, updater: Updater, *, minutes: float | None, began: fl
     every = run.settings.validate_epochs
     one = plan_epoch(run.train, run.plan, 1)
     with progress.bar("measuring the speed", None):
-        speed = measure(updater, run.train, one)
+        speed = measure(updater, run.train, one, run.augmentation)
         if minutes is None:
             epochs = run.settings.epochs
             short_first = run.settings.sorta_grad and epochs >= SHORT_FIRST_EPOCHS

@@ -7,10 +7,12 @@ into the type that the field declares.
 import math
 import types
 import typing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args, get_origin
 
 from asrkit.errors import AsrkitError, did_you_mean
+
+CODECS = ("ulaw", "alaw", "gsm", "opus", "mp3")
 
 
 def _require(condition: bool, key: str, found: object, wanted: str) -> None:
@@ -122,9 +124,20 @@ class FeaturesSettings(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentSettings(Section):
-    """Applied to training batches only. Noise, rooms and codecs have their place here too, with the robustness work."""
+    """How training utterances are varied, in this order; dev and test never are. What is drawn depends on the seed, the
+    epoch and the utterance alone."""
 
+    enabled: bool = True  # false leaves them as they are
     speeds: tuple[float, ...] = (0.9, 1.0, 1.1)  # one is drawn for each utterance and epoch
+    noise: tuple[str, ...] = ()  # data sets of asrkit prepare-noise: where noises and rooms come from
+    reverb_p: float = 0.3  # share of utterances that are heard in a room, where `noise` has any
+    noise_p: float = 0.5  # share that is heard among noises, where `noise` has any
+    noise_snr_db: tuple[float, float] = (5.0, 25.0)  # of each noise, by the speech without its pauses
+    noise_most: int = 2  # noises at once
+    gain_p: float = 0.0  # features are normalised by the utterance: the model hardly hears it
+    gain_db: tuple[float, float] = (-12.0, 6.0)
+    codec_p: float = 0.0  # share that goes through a codec
+    codecs: tuple[str, ...] = ("ulaw", "gsm", "mp3")  # one is drawn; ulaw, alaw and gsm at the telephone's 8 kHz
     time_masks: int = 2
     time_mask_share: float = 0.06  # of the utterance, the widest mask
     mel_masks: int = 2
@@ -133,10 +146,26 @@ class AugmentSettings(Section):
     def check(self) -> None:
         ok = len(self.speeds) > 0 and all(0.5 <= speed <= 2 for speed in self.speeds)
         _require(ok, "augment.speeds", self.speeds, "one or more factors from 0.5 to 2")
+        for key in ("reverb_p", "noise_p", "gain_p", "codec_p"):
+            self._check_range(key, 0, 1)
+        for key, low, high in (("noise_snr_db", -20.0, 60.0), ("gain_db", -60.0, 30.0)):
+            least, most = getattr(self, key)
+            wanted = f"two numbers that do not fall, from {low:g} to {high:g}"
+            _require(low <= least <= most <= high, f"augment.{key}", (least, most), wanted)
+        self._check_range("noise_most", 1, 8)
+        known = len(self.codecs) > 0 and set(self.codecs) <= set(CODECS)
+        _require(known, "augment.codecs", self.codecs, f"some of {', '.join(CODECS)}")
         self._check_range("time_masks", 0, 20)
         self._check_range("mel_masks", 0, 20)
         self._check_range("time_mask_share", 0, 0.5)
         self._check_range("mel_mask_bins", 0, 128)
+
+    def in_force(self) -> "AugmentSettings":
+        """Themselves, or where they are not enabled settings that change nothing."""
+        if self.enabled:
+            return self
+        off = AugmentSettings(speeds=(1.0,), reverb_p=0.0, noise_p=0.0, time_masks=0, mel_masks=0)
+        return replace(off, enabled=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,15 @@ import torch
 
 from asrkit.atomic import write_whole
 from asrkit.batches import load, plan_epoch
-from asrkit.checkpoint import last_checkpoint, load_state, load_weights, read_settings, save_checkpoint
+from asrkit.checkpoint import (
+    checkpoint_folder,
+    find_run,
+    last_checkpoint,
+    load_state,
+    load_weights,
+    read_settings,
+    save_checkpoint,
+)
 from asrkit.device import choose_device, loader_workers, one_core_here
 from asrkit.errors import AsrkitError
 from asrkit.metrics import Metrics
@@ -29,6 +37,7 @@ from asrkit.progress import Bar, Progress, Silent
 from asrkit.recipe import Recipe
 from asrkit.run import Run, build_updater, find_or_name_run, fix_schedule, open_run, validate_run, with_fitting_rows
 from asrkit.update import Update, Updater, learning_rate
+from asrkit.warm_start import start_from
 
 LOG_STEPS = 10  # steps averaged into one line of metrics.jsonl
 KEPT_CHECKPOINTS = 2  # the last ones, beside the best
@@ -56,6 +65,7 @@ def train(
     exp_dir: str | Path = "exp",
     run: str | None = None,
     minutes: float | None = None,
+    init_from: str | Path | None = None,
     resume: bool = False,
     device: str = "auto",
     wandb: str | None = None,
@@ -65,8 +75,9 @@ def train(
     """Trains the recipe's model on a prepared data set and returns the run's folder.
 
     `minutes` fixes the number of steps by the speed measured before step 0; without it `train.epochs` does. `resume`
-    goes on with the recipe's newest run, or with `run`, under the settings it began with. SIGTERM and Ctrl-C finish the
-    step, save and return. `wandb` is "online" or "offline".
+    goes on with the recipe's newest run, or with `run`, under the settings it began with. `init_from` is a run or a
+    checkpoint whose weights a new run begins with, as far as they fit (warm_start.py); optimiser and schedule are new.
+    SIGTERM and Ctrl-C finish the step, save and return. `wandb` is "online" or "offline".
 
     Raises:
         AsrkitError: no data, a data set that does not match, no utterance that CTC can align, too many updates that
@@ -80,6 +91,7 @@ def train(
             data_dir=Path(data_dir),
             folder=find_or_name_run(recipe, run=run, exp_dir=Path(exp_dir), resume=resume),
             minutes=minutes,
+            init_from=find_run(init_from, exp_dir) if init_from is not None else None,
             device=target,
             open_metrics=lambda folder: Metrics(folder, wandb=wandb, tensorboard=tensorboard),
             progress=progress,
@@ -93,6 +105,7 @@ def _train(
     data_dir: Path,
     folder: Path,
     minutes: float | None,
+    init_from: Path | None,
     device: torch.device,
     open_metrics: Callable[[Path], Metrics],
     progress: Progress,
@@ -102,9 +115,11 @@ def _train(
     updater = build_updater(training, device)
     training = with_fitting_rows(training, updater, progress)
     if "schedule" not in training.record:
+        if init_from:
+            training.record["init_from"] = str(checkpoint_folder(init_from))
         training = fix_schedule(training, updater, minutes=minutes, began=began, progress=progress)
     training = replace(training, plan=replace(training.plan, short_first=training.record["schedule"]["short_first"]))
-    position = _restore(training, updater)
+    position = _restore(training, updater, progress)
     metrics = open_metrics(folder)
     metrics.forget_after(position.step)
     try:
@@ -128,9 +143,8 @@ def _loop(run: Run, updater: Updater, position: Position, metrics: Metrics, prog
             for batch in load(
                 run.train,
                 ahead,
-                augmentation=updater.augmentation,
+                augmentation=run.augmentation,
                 fastest=run.fastest,
-                seed=run.settings.seed,
                 epoch=position.epoch,
                 workers=workers,
                 pin=updater.device.type == "cuda",
@@ -228,10 +242,12 @@ def _point_at_best(run: Run, position: Position) -> None:
     os.replace(link, run.folder / "best")
 
 
-def _restore(run: Run, updater: Updater) -> Position:
+def _restore(run: Run, updater: Updater, progress: Progress) -> Position:
     """The last whole checkpoint's weights, optimiser and position; the start where there is none."""
     folder = last_checkpoint(run.folder)
     if folder is None:
+        if "init_from" in run.record:
+            progress.say(str(start_from(Path(run.record["init_from"]), updater.model, run.tokenizer)))
         return Position()
     read_settings(folder)
     load_weights(folder, updater.model, updater.features)

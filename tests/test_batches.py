@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tones import make_tones
 
+from asrkit.augment import Augmentation
 from asrkit.batches import (
     LEAST_PADDING_STEP,
     PADDING_SHARE,
@@ -96,14 +97,15 @@ def test_an_utterance_is_spoken_no_faster_than_ctc_can_align():
 
 
 def test_speeds_are_drawn_up_to_the_limit(tones):
-    settings = AugmentSettings(speeds=(0.5, 2.0))
+    augmentation = Augmentation(AugmentSettings(speeds=(0.5, 2.0)))
     fastest = np.full(len(tones), 2.0)
     fastest[1] = 1.0
-    batches = [read_batch(tones, np.array([0, 1]), augmentation=settings, fastest=fastest, epoch=e) for e in range(20)]
+    limited = {"augmentation": augmentation, "fastest": fastest}
+    batches = [read_batch(tones, np.array([0, 1]), epoch=epoch, **limited) for epoch in range(20)]
     whole = [len(tones.audio(row)) for row in (0, 1)]
     assert {round(whole[0] / int(batch.lengths[0]), 1) for batch in batches} == {0.5, 2.0}
     assert {round(whole[1] / int(batch.lengths[1]), 1) for batch in batches} == {0.5}
-    only_fast = AugmentSettings(speeds=(2.0,))
+    only_fast = Augmentation(AugmentSettings(speeds=(2.0,)))
     assert int(read_batch(tones, np.array([1]), augmentation=only_fast, fastest=fastest).lengths) == whole[1]
 
 
@@ -125,7 +127,7 @@ def test_a_batch_is_padded_with_zeros_and_counts_what_is_not(tones):
 
 
 def test_parts_of_a_batch_hold_each_utterance_once_without_needless_padding(tones):
-    batch = read_batch(tones, np.arange(7), augmentation=AugmentSettings())
+    batch = read_batch(tones, np.arange(7), augmentation=Augmentation(AugmentSettings()))
     parts = batch.parts(3)
     assert sorted(np.concatenate([part.rows for part in parts]).tolist()) == list(range(7))
     for part in parts:
@@ -135,14 +137,14 @@ def test_parts_of_a_batch_hold_each_utterance_once_without_needless_padding(tone
 
 
 def test_augmentation_depends_on_seed_epoch_and_utterance_not_on_batch_or_worker(tones):
-    settings = AugmentSettings()
+    augmentation = Augmentation(AugmentSettings(), seed=3)
     batches = [np.array([5, 6]), np.array([7, 1, 2])]
-    alone = read_batch(tones, np.array([1]), augmentation=settings, seed=3, epoch=2)
+    alone = read_batch(tones, np.array([1]), augmentation=augmentation, epoch=2)
     for workers in (0, 2):
-        _, second = load(tones, batches, augmentation=settings, seed=3, epoch=2, workers=workers)
+        _, second = load(tones, batches, augmentation=augmentation, epoch=2, workers=workers)
         assert torch.equal(second.waveforms[1, : alone.lengths[0]], alone.waveforms[0, : alone.lengths[0]])
         assert torch.equal(second.masks[1], alone.masks[0])
-    speeds = {int(read_batch(tones, np.array([1]), augmentation=settings, seed=3, epoch=e).lengths) for e in range(9)}
+    speeds = {int(read_batch(tones, np.array([1]), augmentation=augmentation, epoch=e).lengths) for e in range(9)}
     assert len(speeds) == 3  # 0.9, 1.0 and 1.1 all come
 
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asrkit.augment import draw, spec_augment
+from asrkit.augment import Augmentation, spec_augment
 from asrkit.features import LOG_FLOOR, LogMel
 from asrkit.settings import AugmentSettings, FeaturesSettings
 
@@ -100,7 +100,7 @@ def test_train_statistics_are_applied_and_kept_in_the_state():
 @given(seed=st.integers(0, 3), row=st.integers(0, 50))
 def test_masks_keep_to_their_number_and_widths(seed, row):
     settings = AugmentSettings(time_masks=2, time_mask_share=0.1, mel_masks=1, mel_mask_bins=7)
-    masks = torch.from_numpy(draw(settings, seed=seed, epoch=0, row=row).masks)[None]
+    masks = torch.from_numpy(Augmentation(settings, seed=seed).draw(epoch=0, row=row).masks)[None]
     lengths = torch.tensor([100])
     masked = spec_augment(torch.ones(1, 120, 30), lengths, masks, settings)[0]
     hidden_frames = (masked == 0).all(dim=1)

@@ -6,7 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import md5
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +21,7 @@ from small_librispeech import archive_of, tone, write_split
 from asrkit import cli
 from asrkit.kneser_ney import build_arpa
 from asrkit.model import DeepSpeech2
+from asrkit.noise_sources import SOURCES
 from asrkit.settings import ARCHITECTURES, architecture
 
 HOUSE = Path(__file__).parents[1]
@@ -101,6 +102,15 @@ HOW: dict[str, Run | Make] = {
     "asrkit recipes": Run(says="librispeech"),
     "asrkit recipe librispeech model=residual": Run(says="model.residual_blocks=3"),
     "asrkit prepare librispeech --name english --text-only": Run("data/english/prepare.json"),
+    "asrkit prepare-noise my/street --rir my/rooms": Run("data/noise/noise.json", says="noises noise"),
+    "asrkit prepare-noise --fetch musan,rirs_noises --name openslr": Run("data/openslr/noise.json"),
+    "asrkit augment-preview librispeech augment.noise=noise": Run("augment-preview.html"),
+    "asrkit train librispeech augment.noise=noise augment.codec_p=0.2": Run(
+        "exp/librispeech/*/best/model.safetensors", more=TINY
+    ),
+    "asrkit decode --noise my/street --snr 20,10,5,0 --rir my/rooms": Run(
+        "exp/librispeech/*/decode/test-clean-rooms-greedy/report.html", says="test-clean, street 20 dB"
+    ),
     "asrkit train librispeech --data english model=deepspeech2-small train.patience=0 --minutes 60": Run(
         "exp/librispeech/*/best/model.safetensors", SHORT, TINY
     ),
@@ -145,6 +155,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             f'{{"audio": "{name}", "text": "{WORDS[number // 5 % 5]} {number % 5 * "x"}", "split": "{split}"}}'
         )
     Path("my/english.jsonl").write_text("\n".join(manifest), encoding="utf-8")
+    for folder in ("street", "rooms"):
+        (Path("my") / folder).mkdir()
+        soundfile.write(Path("my") / folder / "one.wav", tone(0.3), 16_000)
     build_arpa((line.split() for line in WORDS), 3, Path("4gram.arpa"), discount_fallback=True)
     for name in ("text.txt", "more.txt", "names.txt"):
         Path(name).write_text("\n".join(WORDS), encoding="utf-8")
@@ -173,10 +186,32 @@ def serve_librispeech(place: Path, server: LocalServer) -> None:
     (place / "lm" / "librispeech.py").write_text(models, encoding="utf-8")
 
 
+def serve_noises(place: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Published collections, tiny ones, from this machine."""
+    musan, rooms = place / "made" / "musan", place / "made" / "RIRS_NOISES"
+    for path in (
+        musan / "noise" / "1.wav",
+        musan / "music" / "2.wav",
+        rooms / "simulated_rirs" / "smallroom" / "3.wav",
+    ):
+        path.parent.mkdir(parents=True)
+        soundfile.write(path, tone(0.2), 16_000)
+    zipped = shutil.make_archive(str(place / "made" / "rooms"), "zip", rooms.parent, rooms.name)
+    for name, content in (("musan", archive_of(musan)), ("rirs_noises", Path(zipped).read_bytes())):
+        source = SOURCES[name]
+        file_name = source.archive.url.rsplit("/", 1)[-1]
+        server.files[file_name] = content
+        checked = {"md5": md5(content).hexdigest(), "size": len(content)}  # noqa: S324
+        monkeypatch.setitem(
+            SOURCES, name, replace(source, archive=replace(source.archive, url=server.url(file_name), **checked))
+        )
+
+
 @pytest.mark.slow
 def test_every_command_works(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with serving({}) as server:
         serve_librispeech(place, server)
+        serve_noises(place, server, monkeypatch)
         for command, how in HOW.items():
             if isinstance(how, Make):
                 continue
@@ -202,7 +237,18 @@ def test_commands_in_the_documents_exist(
     page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Verbs are stood in for: only that the command line takes these words."""
-    verbs = ("prepare", "train", "decode", "tune", "transcribe", "new_language", "compare_tokenizers", "demo")
+    verbs = (
+        "prepare",
+        "prepare_noise",
+        "augment_preview",
+        "train",
+        "decode",
+        "tune",
+        "transcribe",
+        "new_language",
+        "compare_tokenizers",
+        "demo",
+    )
     for verb in (*verbs, "fetch_lm", "build_lm", "score_lm", "pack_lm"):
         stand_in: dict[str, Any] = {verb: lambda *args, **kwargs: []}
         monkeypatch.setitem(sys.modules, f"asrkit.{verb}", SimpleNamespace(**stand_in))

@@ -216,7 +216,7 @@ def test_patience_ends_a_run_that_no_longer_gains(data_dir, tmp_path):
 
 
 def test_updates_that_are_not_finite_are_named_counted_and_too_many_stop_the_run(data_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr("asrkit.batches.change_speed", lambda sound, speed: sound * np.nan)
+    monkeypatch.setattr("asrkit.augment.change_speed", lambda sound, speed: sound * np.nan)
     told = Told()
     recipe = tones_recipe("train.max_bad_steps=3", "augment.speeds=0.9")
     with pytest.raises(AsrkitError, match=r"4 updates were not finite, train\.max_bad_steps allows 3; look at train-"):

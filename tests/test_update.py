@@ -7,6 +7,7 @@ import pytest
 import torch
 from tones import TONES, make_tones
 
+from asrkit.augment import Augmentation
 from asrkit.batches import read_batch
 from asrkit.checkpoint import build
 from asrkit.shards import Index, JoinedIndex
@@ -52,7 +53,7 @@ def updater(*, replicas=1, dropout=0.0, **train) -> Updater:
 def batch_of(tones, *rows):
     import numpy as np
 
-    return read_batch(tones, np.array(rows), augmentation=TONES.augment, seed=1, epoch=0)
+    return read_batch(tones, np.array(rows), augmentation=Augmentation(TONES.augment, seed=1))
 
 
 def weights(updater):

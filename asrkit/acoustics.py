@@ -1,0 +1,111 @@
+"""Samples in, the same as they would be heard elsewhere out: among noises, in a room, over a telephone.
+
+Nothing is drawn here; the same arguments give the same samples. Every sound keeps its time and every signal its length,
+so that what was aligned with it still is.
+
+Shapes: S samples, R samples of an impulse response.
+"""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+from scipy.fft import irfft, next_fast_len, rfft
+from scipy.signal import butter, sosfiltfilt
+
+from asrkit.audio import SAMPLE_RATE_HZ, Samples
+
+TELEPHONE_HZ = 8_000
+_TELEPHONE_BAND = butter(2, (300.0, 3_400.0), btype="bandpass", fs=SAMPLE_RATE_HZ, output="sos")
+_ACTIVE_FRAME = SAMPLE_RATE_HZ // 50
+_ACTIVE_MARGIN = 10**-1.59  # ITU-T P.56: what is 15.9 dB below the active level is a pause
+_WAV_CODECS = {"ulaw": "ULAW", "alaw": "ALAW", "gsm": "GSM610"}
+_FILES: dict[str, dict[str, Any]] = {
+    **{name: {"format": "WAV", "subtype": subtype} for name, subtype in _WAV_CODECS.items()},
+    "opus": {"format": "OGG", "subtype": "OPUS", "compression_level": 0.97},  # 14 kbit/s
+    "mp3": {"format": "MP3", "subtype": "MPEG_LAYER_III", "compression_level": 0.9},
+}
+_BLOCK = 10 * SAMPLE_RATE_HZ  # libsndfile's Ogg encoders overflow on very long arrays
+
+
+def active_power(samples: Samples) -> float:
+    """The mean power of the frames (20 ms) in which something is heard, pauses left out.
+
+    After ITU-T P.56: those are active whose power is less than 15.9 dB below the mean power of all that are. Found from
+    above: the limit rises with the mean until no more frames fall below it.
+    """
+    count = max(1, len(samples) // _ACTIVE_FRAME)
+    frames = np.array_split(np.square(samples, dtype=np.float64)[: count * _ACTIVE_FRAME], count)
+    powers = np.array([frame.mean() if len(frame) else 0.0 for frame in frames])
+    limit, heard = 0.0, powers
+    while True:
+        limit = heard.mean() * _ACTIVE_MARGIN
+        louder = heard[heard >= limit]
+        if len(louder) == len(heard):
+            return float(heard.mean())
+        heard = louder
+
+
+def cut_to(noise: Samples, length: int, start: int) -> Samples:
+    """`length` samples of a noise from `start` on; behind its end it begins again. Its pitch and tempo stay."""
+    if start + length <= len(noise):
+        return noise[start : start + length]
+    return np.resize(np.roll(noise, -start), length)
+
+
+def add_noises(speech: Samples, noises: Sequence[Samples], snrs_db: Sequence[float]) -> Samples:
+    """Speech (S,) with noises (S,) each: 10 log10 of the active power of the speech by the mean power of a noise is its
+    `snrs_db`. Silent noises, and all beside silent speech, change nothing."""
+    level = active_power(speech)
+    mixed = speech.astype(np.float32, copy=True)
+    for noise, snr_db in zip(noises, snrs_db, strict=True):
+        power = float(np.mean(np.square(noise, dtype=np.float64)))
+        if power > 0:
+            mixed += noise * np.float32(np.sqrt(level / power * 10 ** (-snr_db / 10)))
+    return mixed
+
+
+def reverberate(speech: Samples, response: Samples) -> Samples:
+    """Speech (S,) in the room of an impulse response (R,), as loud as before.
+
+    The strongest peak of the response is taken for the direct sound and stays where the speech was: what is before it
+    in the file is only the way through the room.
+    """
+    direct = int(np.argmax(np.abs(response)))
+    size = next_fast_len(len(speech) + len(response) - 1, real=True)
+    wet = irfft(rfft(speech, size) * rfft(response, size), size)[direct : direct + len(speech)]
+    power, before = (
+        float(np.mean(np.square(wet, dtype=np.float64))),
+        float(np.mean(np.square(speech, dtype=np.float64))),
+    )
+    return (wet * np.float32(np.sqrt(before / power)) if power > 0 else speech).astype(np.float32)
+
+
+def through_codec(speech: Samples, codec: str) -> Samples:
+    """Speech (S,) after one of settings.CODECS; ulaw, alaw and gsm are the telephone's: 8 kHz, 300 to 3,400 Hz."""
+    pcm = speech
+    rate_hz = TELEPHONE_HZ if codec in _WAV_CODECS else SAMPLE_RATE_HZ
+    if codec in _WAV_CODECS:
+        # forwards and backwards: no sound is delayed
+        pcm = soxr.resample(sosfiltfilt(_TELEPHONE_BAND, speech).astype(np.float32), SAMPLE_RATE_HZ, rate_hz)
+    heard = _coded(np.clip(pcm, -1.0, 1.0), rate_hz, codec)
+    if rate_hz != SAMPLE_RATE_HZ:
+        heard = soxr.resample(heard, rate_hz, SAMPLE_RATE_HZ)
+    found = np.zeros(len(speech), dtype=np.float32)
+    length = min(len(found), len(heard))
+    found[:length] = heard[:length]
+    return found
+
+
+def _coded(pcm: Samples, rate_hz: int, codec: str) -> Samples:
+    """What a file of that codec holds of the samples."""
+    buffer = io.BytesIO()
+    with soundfile.SoundFile(buffer, "w", rate_hz, 1, **_FILES[codec]) as sound:
+        for start in range(0, len(pcm), _BLOCK):
+            sound.write(pcm[start : start + _BLOCK])
+    buffer.seek(0)
+    heard: Samples = soundfile.read(buffer, dtype="float32")[0]
+    return heard

@@ -1,0 +1,241 @@
+"""VERB recordings of noises and impulse responses of rooms in; a data set that training draws from, out.
+
+data/NAME/ holds, as prepare's folders do: source.json, written first; plan/, working files; for each kind (noise, rir)
+shards and an index without texts; and noise.json, written last (noise_data.py reads it). Killed and started again, it
+goes on where it was.
+
+Long noises are cut into pieces, so that reading a few seconds of one does not mean decoding all of it. Every channel of
+an impulse response is a room of its own, and is kept as loud as 16 bits hold: only its shape counts.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asrkit import audio, packing
+from asrkit.atomic import replacing, storing_in, write_whole
+from asrkit.cores import usable_cores
+from asrkit.corpus import read_manifest
+from asrkit.errors import AsrkitError
+from asrkit.noise_data import KINDS, MARKER, NOISE, RESPONSE, SOUND_SUFFIXES
+from asrkit.noise_sources import SOURCES, fetch_source
+from asrkit.plan import Plan, plan_path, safe_key
+from asrkit.progress import Progress, Silent
+from asrkit.shard_writer import IndexWriter
+from asrkit.shards import SCHEMA, read_sidecar
+
+PIECE_S = 30.0  # of a noise, at most
+LEAST_S = 0.5  # of what is left at its end, to be a piece of its own
+SHARD_CLIPS = 500
+
+
+@dataclass(frozen=True)
+class _Sound:
+    """A file, or a piece or channel of it, and what its manifest says about it."""
+
+    path: Path
+    key: str
+    start_s: float
+    end_s: float | None
+    channel: int | None
+    meta: dict[str, Any]
+
+
+def prepare_noise(
+    *,
+    noise: Sequence[str | Path] = (),
+    rir: Sequence[str | Path] = (),
+    collections: Sequence[str] = (),
+    data_dir: str | Path = "data",
+    name: str = "noise",
+    workers: int | None = None,
+    progress: Progress = Silent(),
+) -> dict[str, Any]:
+    """Makes data_dir/name of folders (all sound files in them) and manifests, and gives what its noise.json says.
+
+    `collections` are names of noise_sources.SOURCES, which are downloaded.
+
+    Raises:
+        AsrkitError: nothing is given or found in it, a folder that cannot serve, or a manifest with a mistake.
+    """
+    sources = {NOISE: [Path(path) for path in noise], RESPONSE: [Path(path) for path in rir]}
+    if not any(sources.values()) and not collections:
+        raise AsrkitError(
+            "no noises are given; wanted folders or manifests of noises, of impulse responses with --rir, or --fetch "
+            f"with some of: {', '.join(SOURCES)}"
+        )
+    if name != Path(name).name or name.startswith("."):
+        raise AsrkitError(f"--name {name!r} cannot name a folder in {data_dir}; wanted a plain word")
+    folder = Path(data_dir) / name
+    with storing_in(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = {kind: [os.path.abspath(path) for path in given] for kind, given in sources.items()}
+        _claim(folder, {"schema": SCHEMA, "kind": NOISE, "sources": paths, "collections": list(collections)})
+        sounds = {kind: [sound for path in given for sound in _sounds(path)] for kind, given in sources.items()}
+        for collection in collections:
+            source, root = fetch_source(collection, folder / "download", progress)
+            for kind, patterns in ((NOISE, source.noise), (RESPONSE, source.rir)):
+                sounds[kind] += [sound for pattern in patterns for sound in _found(root, sorted(root.glob(pattern)))]
+        plan = _plan(folder / "plan", sounds, progress)
+        packing.remove_unplanned(plan, folder)
+        tasks, _ = packing.unfinished(plan, folder / "plan", folder)
+        if tasks:
+            (folder / MARKER).unlink(missing_ok=True)
+            packing.pack(tasks, workers=workers or usable_cores(), progress=progress)
+        meta: dict[str, Any] = {
+            "schema": SCHEMA,
+            "sources": paths,
+            "collections": list(collections),
+            "counts": {kind: _index(folder / kind, plan.shards(kind)) for kind, _ in plan.roles()},
+        }
+        write_whole(folder / MARKER, (json.dumps(meta, ensure_ascii=False, indent=1) + "\n").encode("utf-8"))
+    _show(folder.name, meta["counts"], progress)
+    return meta
+
+
+def _claim(folder: Path, source: dict[str, Any]) -> None:
+    """Notes what the folder is made of; refuses one that holds something else."""
+    path = folder / "source.json"
+    there = sorted(item.name for item in folder.iterdir() if not item.name.startswith("."))
+    try:
+        ours = not there or json.loads(path.read_text(encoding="utf-8"))["kind"] == NOISE
+    except (OSError, ValueError, KeyError, TypeError):
+        ours = False
+    if not ours:
+        raise AsrkitError(f"{folder} holds {there[0]!r} and no noises: choose another --name")
+    write_whole(path, (json.dumps(source, indent=1) + "\n").encode("utf-8"))
+
+
+def _plan(folder: Path, sounds: dict[str, list[_Sound]], progress: Progress) -> Plan:
+    """One line for each piece or channel, in the order given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    counts: dict[str, int] = {}
+    with progress.bar("reading the lists", sum(map(len, sounds.values())), "files") as bar:
+        for kind in KINDS:
+            keys: Counter[str] = Counter()
+            if not sounds[kind]:
+                plan_path(folder, kind).unlink(missing_ok=True)
+                continue
+            counts[kind] = 0
+            with replacing(plan_path(folder, kind)) as file:
+                for sound in sounds[kind]:
+                    for record in _records(sound, kind, keys):
+                        file.write((json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8"))
+                        counts[kind] += 1
+                    bar.advance()
+    plan = Plan(
+        splits={kind: [kind] for kind in counts},
+        utterances=counts,
+        audio={"codec": "flac", "shard_utterances": SHARD_CLIPS},
+    )
+    plan.save(folder)
+    return plan
+
+
+def _sounds(source: Path) -> list[_Sound]:
+    """All in a folder, by name, or those that a manifest lists.
+
+    Raises:
+        AsrkitError: there are none.
+    """
+    if source.is_dir():
+        found = _found(source, sorted(source.rglob("*")))
+    elif source.is_file():
+        found = [
+            _Sound(Path(one.audio), one.key, one.start_s, one.end_s, one.channel, dict(one.extra))
+            for one in read_manifest(source, texts=False)
+        ]
+    else:
+        raise AsrkitError(f"{source} is not there; wanted a folder of sound files or a manifest")
+    if not found:
+        raise AsrkitError(f"{source} has no sound file; wanted {', '.join(SOUND_SUFFIXES)}")
+    return found
+
+
+def _found(root: Path, paths: Iterable[Path]) -> list[_Sound]:
+    return [
+        _Sound(path, str(path.relative_to(root).with_suffix("")), 0.0, None, None, {})
+        for path in paths
+        if path.suffix.lower() in SOUND_SUFFIXES and path.is_file()
+    ]
+
+
+def _records(sound: _Sound, kind: str, keys: Counter[str]) -> Iterator[dict[str, Any]]:
+    """The plan lines of a sound; one that cannot be read has one, and is left out there, by name."""
+    try:
+        cuts = list(_channels(sound) if kind == RESPONSE else _pieces(sound))
+    except AsrkitError as error:
+        yield {"key": safe_key(sound.key), "left_out": packing.UNREADABLE, "detail": str(error)}
+        return
+    for behind, start_s, end_s, channel in cuts:
+        key = safe_key(f"{sound.key}{behind}")
+        keys[key] += 1
+        yield {
+            "key": key if keys[key] == 1 else f"{key}-again{keys[key]}",
+            "audio": os.path.abspath(sound.path),
+            "bytes": sound.path.stat().st_size,
+            "start_s": start_s,
+            "end_s": end_s,
+            "channel": channel,
+            "text_raw": "",
+            "text": "",
+            "meta": sound.meta,
+            "to_peak": kind == RESPONSE,
+        }
+
+
+def _channels(sound: _Sound) -> Iterator[tuple[str, float, float | None, int | None]]:
+    count = audio.channels(sound.path)
+    if sound.channel is not None or count == 1:
+        yield "", sound.start_s, sound.end_s, sound.channel
+        return
+    for channel in range(count):
+        yield f"-channel{channel}", sound.start_s, sound.end_s, channel
+
+
+def _pieces(sound: _Sound) -> Iterator[tuple[str, float, float | None, int | None]]:
+    end_s = audio.duration_s(sound.path) if sound.end_s is None else sound.end_s
+    start_s, number = sound.start_s, 0
+    if end_s - start_s <= PIECE_S:
+        yield "", sound.start_s, sound.end_s, sound.channel
+        return
+    while end_s - start_s >= LEAST_S or not number:
+        yield f"-{number:03d}", start_s, min(end_s, start_s + PIECE_S), sound.channel
+        start_s, number = start_s + PIECE_S, number + 1
+
+
+def _index(folder: Path, shards: int) -> dict[str, Any]:
+    """Writes the index of one kind; gives its counts."""
+    left_out: Counter[str] = Counter()
+    examples: list[dict[str, str]] = []
+    samples = clips = 0
+    with IndexWriter(folder, "no tokenizer") as writer:
+        for shard in range(shards):
+            for line in read_sidecar(folder, shard):
+                if "left_out" in line:
+                    left_out[line["left_out"]] += 1
+                    examples.append({"key": line["key"], "detail": line["detail"]})
+                    continue
+                writer.add(shard, line, "", [])
+                samples, clips = samples + line["samples"], clips + 1
+        if not clips:
+            detail = f": {examples[0]['detail']}" if examples else ""
+            raise AsrkitError(f"none of the files for {folder} can be read{detail}")
+        fingerprint = writer.finish()
+        writer.publish()
+    hours = round(samples / audio.SAMPLE_RATE_HZ / 3600, 6)
+    found = {"clips": clips, "hours": hours, "left_out": dict(left_out), "examples": examples[:5]}
+    return found | {"fingerprint": fingerprint}
+
+
+def _show(name: str, counts: dict[str, dict[str, Any]], progress: Progress) -> None:
+    rows = [[kind, one["clips"], f"{one['hours']:.2f}", sum(one["left_out"].values())] for kind, one in counts.items()]
+    progress.table(f"noises {name}", ["kind", "clips", "hours", "left out"], rows)
+    for kind, one in counts.items():
+        for example in one["examples"]:
+            progress.warn(f"{kind}, left out: {example['key']}: {example['detail']}")
+    progress.say(f"asrkit train RECIPE augment.noise={name} takes them")

@@ -1,0 +1,119 @@
+"""Models tested among noises and in rooms: the same for every model, a report for each condition."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from house import House, Told, build_house
+
+from asrkit.conditions import conditions_of
+from asrkit.errors import AsrkitError
+from asrkit.prepare_noise import prepare_noise
+
+RATE_HZ = 16_000
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> House:
+    """Prepared once."""
+    return build_house(tmp_path_factory.mktemp("house"))
+
+
+@pytest.fixture
+def house(made: House, tmp_path: Path) -> House:
+    """A copy that a test may spoil."""
+    return House(Path(shutil.copytree(made.root, tmp_path / "house", symlinks=True)))
+
+
+@pytest.fixture
+def street(tmp_path: Path) -> Path:
+    """Three noises of different pitch, in stereo: the first channel counts."""
+    (tmp_path / "street").mkdir()
+    time = np.arange(RATE_HZ) / RATE_HZ
+    for number, hz in enumerate((300, 700, 1900)):
+        sound = np.stack([0.2 * np.sin(2 * np.pi * hz * time), np.zeros(RATE_HZ)], axis=1)
+        soundfile.write(tmp_path / "street" / f"{number}.wav", sound, RATE_HZ)
+    return tmp_path / "street"
+
+
+@pytest.fixture
+def rooms(tmp_path: Path) -> Path:
+    (tmp_path / "rooms").mkdir()
+    response = np.zeros(800)
+    response[[10, 400]] = [0.9, 0.5]
+    soundfile.write(tmp_path / "rooms" / "hall.wav", response, RATE_HZ)
+    return tmp_path / "rooms"
+
+
+def test_each_ratio_is_a_condition_with_the_same_noises(street: Path) -> None:
+    loud, quiet = conditions_of(street, None, [0.0, 20.0])
+    assert (loud.name, quiet.name) == ("street 0 dB", "street 20 dB") and loud.fingerprint != quiet.fingerprint
+    speech = np.random.default_rng(1).normal(0, 0.1, 2 * RATE_HZ).astype("f4")
+    pitches = set()
+    for row in range(20):
+        added = [condition.heard(speech, row) - speech for condition in (loud, quiet)]
+        np.testing.assert_allclose(added[0], 10 * added[1], atol=1e-5)
+        np.testing.assert_allclose(10 * np.log10(np.mean(speech**2) / np.mean(added[0] ** 2)), 0.0, atol=0.1)
+        pitches.add(int(np.argmax(np.abs(np.fft.rfft(added[0])))) // 2)
+        np.testing.assert_array_equal(loud.heard(speech, row), loud.heard(speech, row))
+    assert pitches == {300, 700, 1900}
+    assert [condition.snr_db for condition in conditions_of(street)] == [20, 10, 5, 0]
+
+
+def test_rooms_keep_the_length(rooms: Path) -> None:
+    (hall,) = conditions_of(rir=rooms)
+    click = np.zeros(1000, dtype="f4")
+    click[100] = 0.5
+    heard = hall.heard(click, 3)
+    assert len(heard) == 1000 and np.argmax(np.abs(heard)) == 100
+    assert heard[490] / heard[100] == pytest.approx(0.5 / 0.9, rel=1e-3)
+
+
+def test_prepared_noises_serve_as_well(street: Path, rooms: Path, tmp_path: Path) -> None:
+    prepare_noise(noise=[street], data_dir=tmp_path / "data", name="packed")
+    (packed,) = conditions_of(tmp_path / "data" / "packed", None, [5.0])
+    (plain,) = conditions_of(street, None, [5.0])
+    speech = np.random.default_rng(2).normal(0, 0.1, RATE_HZ).astype("f4")
+    mixed = packed.heard(speech, 4) - speech  # both channels: half as strong, and made as loud again
+    np.testing.assert_allclose(mixed, plain.heard(speech, 4) - speech, atol=1e-3)
+    with pytest.raises(AsrkitError, match=r"packed holds no rir; it has noise"):
+        conditions_of(rir=tmp_path / "data" / "packed")
+
+
+def test_mistakes(street: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for arguments, message in (
+        ((None, None, [5.0]), "--snr is given without noises; wanted --noise"),
+        ((tmp_path / "empty",), "empty has no sound file; wanted .wav"),
+        ((tmp_path / "nowhere",), "nowhere is not there; wanted a folder of sounds"),
+    ):
+        with pytest.raises(AsrkitError, match=message):
+            conditions_of(*arguments)
+
+
+# Decoded under them ------------------------------------------------------------------------------------------------
+
+
+def test_decode_reports_every_condition(house: House, street: Path, rooms: Path) -> None:
+    told = Told()
+    reports = house.decode(noise=street, snrs_db=[10.0, -5.0], rir=rooms, progress=told)
+    assert [report["condition"] for report in reports] == [None, "street 10 dB", "street -5 dB", "rooms"]
+    ((_, _, rows),) = told.tables
+    assert [row[0] for row in rows] == ["test", "test, street 10 dB", "test, street -5 dB", "test, rooms"]
+    folders = {path.name for path in (house.run / "decode").iterdir()}
+    assert {"test-greedy", "test-street_10_dB-greedy", "test-street_-5_dB-log-probs", "test-rooms-greedy"} <= folders
+    texts = [[line["reference"] for line in house.hypotheses(name)] for name in ("test-greedy", "test-rooms-greedy")]
+    assert texts[0] == texts[1]
+    values = [np.load(house.run / "decode" / f"test-{name}log-probs" / "log_probs.npy") for name in ("", "rooms-")]
+    assert values[0].shape == values[1].shape and not np.array_equal(*values)
+
+
+def test_log_probs_are_kept_for_each_condition(house: House, street: Path) -> None:
+    first = house.decode(noise=street, snrs_db=[10.0])
+    again = house.decode(noise=street, snrs_db=[10.0])
+    assert [report["acoustic_s"] for report in again] == [None, None]
+    assert [report["cer"] for report in again] == [report["cer"] for report in first]
+    soundfile.write(street / "3.wav", np.zeros(100), RATE_HZ)  # another noise: other conditions
+    assert [report["acoustic_s"] is None for report in house.decode(noise=street, snrs_db=[10.0])] == [True, False]
