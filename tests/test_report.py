@@ -74,9 +74,10 @@ def test_report_has_the_fields_of_schema_1() -> None:
     made = report(conditions(), THREE)
     fields = (
         "schema run checkpoint_step data data_fingerprint split condition engine lm token_lm beam alpha beta "
-        "unk_score closed_vocab token_alpha token_beta token_min_logp beam_prune_logp n_best hotwords hotword_score "
-        "utterances utterances_in_corpus excluded audio_s acoustic_s decode_s decode_cpu_s rtfx words wer wer_ci95 ins del sub "
-        "chars cer cer_no_space char wer_any_spacing jamo uncomposed oov_rate causes oracle_wer groups"
+        "unk_score closed_vocab token_alpha token_beta token_min_logp beam_prune_logp n_best hotwords "
+        "hotword_score utterances utterances_in_corpus excluded audio_s acoustic_s decode_s decode_cpu_s rtfx "
+        "words wer wer_ci95 ins del sub chars cer cer_no_space char wer_any_spacing jamo uncomposed oov_rate "
+        "causes oracle_wer groups"
     )
     assert list(made) == fields.split()
     assert (made["schema"], made["lm"], made["acoustic_s"]) == (1, None, None)
