@@ -136,14 +136,16 @@ def prepare_noise(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="one for each core")] = None,
     data_dir: DataDir = Path("data"),
 ) -> None:
-    """Pack noises and rooms that training lets speech be heard in.
+    """Pack noises and rooms for training.
+
+    With augment.noise=NAME utterances are heard among them, other ones in every epoch; asrkit decode --noise takes them,
+    too.
 
     \b
     Examples:
       asrkit prepare-noise recordings/street recordings/office --rir responses
       asrkit prepare-noise --fetch musan,rirs_noises
-      asrkit train RECIPE augment.noise=noise
-      asrkit train RECIPE augment.noise=noise augment.noise_snr_db=0,20 augment.reverb_p=0.5
+      asrkit prepare-noise street.jsonl --name street
     """
     from asrkit.prepare_noise import prepare_noise
 
@@ -167,7 +169,7 @@ def augment_preview(
     out: Annotated[Path, typer.Option("--out", "-o", help="The page.", dir_okay=False)] = Path("augment-preview.html"),
     utterances: Annotated[int, typer.Option(min=1, max=100, help="How many, spread over train.")] = 6,
 ) -> None:
-    """Write a page to hear and see what training makes of utterances.
+    """Write a page to hear and see what training hears.
 
     \b
     Examples:

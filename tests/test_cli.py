@@ -21,6 +21,8 @@ from asrkit.terminal import Terminal
 
 VERBS = {  # command: the function that it calls, in the module of that name
     "prepare": "prepare",
+    "prepare-noise": "prepare_noise",
+    "augment-preview": "augment_preview",
     "train": "train",
     "decode": "decode",
     "tune": "tune",
@@ -120,6 +122,7 @@ def test_options_reach_the_verb(asrkit: Asrkit, calls: list[Any]) -> None:
         "exp_dir": Path("exp"),
         "run": None,
         "minutes": 30.0,
+        "init_from": None,
         "resume": True,
         "device": "auto",
         "wandb": None,
@@ -130,6 +133,16 @@ def test_options_reach_the_verb(asrkit: Asrkit, calls: list[Any]) -> None:
     assert args == (None,)
     assert (options["splits"], options["lm"]) == (["test-clean", "dev-clean"], Path("4gram.arpa"))
     assert (options["beam"], options["alpha"], options["beta"], options["n_best"]) == (50, 0.5, None, None)
+    asrkit("decode", "--noise", "street", "--snr", "20,5.5,-3", "--rir", "rooms")
+    _, _, options = calls.pop()
+    assert (options["noise"], options["snrs_db"]) == (Path("street"), (20.0, 5.5, -3.0))
+    assert options["rir"] == Path("rooms")
+    asrkit("train", "librispeech", "--init-from", "first")
+    assert calls.pop()[2]["init_from"] == "first"
+    asrkit("prepare-noise", "street", "office", "--rir", "rooms", "--fetch", "musan")
+    _, _, options = calls.pop()
+    assert (options["noise"], options["rir"]) == ([Path("street"), Path("office")], [Path("rooms")])
+    assert (options["collections"], options["name"]) == (["musan"], "noise")
 
 
 SEARCH = {  # what the command line says, and what the verb is given
