@@ -138,8 +138,7 @@ def prepare_noise(
 ) -> None:
     """Pack noises and rooms for training.
 
-    With augment.noise=NAME utterances are heard among them, other ones in every epoch; asrkit decode --noise takes them,
-    too.
+    With augment.noise=NAME training lets utterances be heard among them, other ones in every epoch.
 
     \b
     Examples:
