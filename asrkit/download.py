@@ -201,7 +201,7 @@ def _unpack_zip(archive: Path, folder: Path, progress: Progress) -> None:
                         )
                     _write_member(members, member, folder)
                     bar.advance(member.compress_size)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:  # the last: unknown compression
         raise AsrkitError(f"{archive} is no whole zip archive ({error}); delete it and start again") from error
 
 
