@@ -30,18 +30,20 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(device: torch.device, setting: str) -> torch.dtype:
-    """The type that matrix products run in; `auto` is bfloat16 where the device has instructions for it.
+    """The type that matrix products run in; `auto` is bfloat16 on a GPU with instructions for it, else float32."""
+    if setting != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[setting]
+    fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    return torch.bfloat16 if fast else torch.float32
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether this is a CPU with instructions for bfloat16, where it may be the faster type, or not (docs/log.md).
 
     A CPU without them emulates: a GRU was measured 15 times slower in bfloat16, an LSTM fails.
     """
-    if setting != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[setting]
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float32
-    if device.type == "cpu":
-        native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)  # no public question for it yet
-        return torch.bfloat16 if native() else torch.float32
-    return torch.float32
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)  # no public question for it yet
+    return device.type == "cpu" and bool(native())
 
 
 def choose_replicas(device: torch.device, batch_seconds: float) -> int:

@@ -20,9 +20,9 @@ from asrkit.atomic import write_whole
 from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.augment import Augmentation
 from asrkit.batches import EpochPlan, Rows, eval_batches, fastest_speeds, load, padding_share, plan_epoch
-from asrkit.budget import Speed, fit_steps, measure
+from asrkit.budget import Speed, faster_precision, fit_steps, measure
 from asrkit.checkpoint import build, run_folders, save_checkpoint
-from asrkit.device import choose_precision, choose_replicas
+from asrkit.device import choose_precision, choose_replicas, has_bfloat16
 from asrkit.errors import AsrkitError
 from asrkit.features import LogMel
 from asrkit.noise_data import open_noise, surroundings
@@ -247,6 +247,9 @@ def fix_schedule(run: Run, updater: Updater, *, minutes: float | None, began: fl
     every = run.settings.validate_epochs
     one = plan_epoch(run.train, run.plan, 1)
     with progress.bar("measuring the speed", None):
+        # Where the clock fixes the steps, it may choose the type, too; with epochs all CPUs do the same.
+        if minutes is not None and run.settings.precision == "auto" and has_bfloat16(updater.device):
+            updater.precision = faster_precision(updater, run.train, one, run.augmentation)
         speed = measure(updater, run.train, one, run.augmentation)
         if minutes is None:
             epochs = run.settings.epochs
@@ -274,6 +277,7 @@ def fix_schedule(run: Run, updater: Updater, *, minutes: float | None, began: fl
         "minutes": minutes,
     }
     record = run.record | {"schedule": schedule, "started": time.time(), "device": str(updater.device)}
+    record["train"] = asdict(run.settings) | {"precision": str(updater.precision).removeprefix("torch.")}
     run.folder.mkdir(parents=True, exist_ok=True)
     write_whole(run.folder / "recipe.json", json.dumps(record, indent=1, ensure_ascii=False).encode("utf-8"))
     run = replace(run, record=record)

@@ -275,7 +275,7 @@ class TrainSettings(Section):
     sorta_grad: bool = True  # first epoch from short to long
     seed: int = 1
     workers: int = -1  # loader processes; -1 chooses
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of matrix products; with --minutes the faster one
     save_minutes: float = 10.0
     validate_epochs: int = 1  # validate after every so many epochs
     patience: int = 20  # validations without a better dev WER+CER before training stops; 0 never stops

@@ -83,6 +83,7 @@ def test_training_learns_and_leaves_a_run_that_can_be_used(data_dir, tmp_path):
     record = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
     assert record["data"]["name"] == "tones"
     assert record["model"]["hidden"] == 16
+    assert record["train"]["precision"] == "float32"  # what "auto" is on every CPU, kept for a resume elsewhere
 
     best = [line for line in dev if line["best"]][-1]
     lowest = min(line["wer"] + line["cer"] for line in dev)
@@ -200,8 +201,10 @@ def test_minutes_fix_the_number_of_steps_before_step_0_and_the_schedule_anneals_
     start = time.monotonic()
     run = train(tones_recipe(), data_dir=data_dir, exp_dir=tmp_path, minutes=0.15, device="cpu")
     assert time.monotonic() - start < 60
-    schedule = json.loads((run / "recipe.json").read_text(encoding="utf-8"))["schedule"]
+    record = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
+    schedule = record["schedule"]
     assert schedule["minutes"] == 0.15
+    assert record["train"]["precision"] in ("float32", "bfloat16")  # the faster one here
     summary = json.loads((run / "train.json").read_text(encoding="utf-8"))
     assert summary["step"] == schedule["steps"] or summary["without_gain"] >= 10
     assert metrics(run, "dev")[-1]["step"] == summary["step"]

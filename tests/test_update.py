@@ -2,13 +2,16 @@
 
 import math
 from dataclasses import replace
+from itertools import accumulate
 
+import numpy as np
 import pytest
 import torch
 from tones import TONES, make_tones
 
 from asrkit.augment import Augmentation
 from asrkit.batches import read_batch
+from asrkit.budget import faster_precision
 from asrkit.checkpoint import build
 from asrkit.shards import Index, JoinedIndex
 from asrkit.update import Updater, ctc_losses, learning_rate
@@ -50,9 +53,17 @@ def updater(*, replicas=1, dropout=0.0, **train) -> Updater:
     )
 
 
-def batch_of(tones, *rows):
-    import numpy as np
+@pytest.mark.parametrize(("seconds", "faster"), [((9, 2, 3, 9, 1, 4), "bfloat16"), ((9, 2, 3, 9, 4, 4), "float32")])
+def test_the_faster_precision_is_that_of_the_fastest_update(tones, monkeypatch, seconds, faster):
+    trained = updater()
+    monkeypatch.setattr(Updater, "update", lambda self, batch, *, lr, step: None)
+    ticks = iter([0, *accumulate(seconds[:3]), 100, *(100 + each for each in accumulate(seconds[3:]))])
+    chosen = faster_precision(trained, tones, [np.array([0, 1])], clock=lambda: next(ticks))
+    assert str(chosen) == f"torch.{faster}"
+    assert trained.precision == torch.float32  # its own is untouched
 
+
+def batch_of(tones, *rows):
     return read_batch(tones, np.array(rows), augmentation=Augmentation(TONES.augment, seed=1))
 
 
