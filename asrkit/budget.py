@@ -46,7 +46,7 @@ class Budget:
 def measure(
     updater: Updater, index: JoinedIndex, batches: Sequence[Rows], augmentation: Augmentation | None = None
 ) -> Speed:
-    """Trains a copy on the longest batch (does it fit?) and on eight batches spread over the lengths.
+    """Trains a copy on the longest batch (does it fit?) and on eight batches spread over the lengths, each twice.
 
     The updater's weights, optimiser and statistics are untouched; random numbers depend on the step alone.
     """
@@ -55,10 +55,12 @@ def measure(
     spread = np.linspace(0, len(by_length) - 1, TRIAL_BATCHES).round().astype(int)
     points = []
     for number, rows in enumerate([by_length[-1], *(by_length[place] for place in spread)]):
-        start = time.perf_counter()
-        batch = read_batch(index, rows, augmentation=augmentation)
-        trial.update(batch, lr=0.0, step=number)
-        if number > 0:  # the first one warms up
+        # Twice: the first of a shape makes kernels ready that a training goes on using, which in bfloat16 takes long.
+        for _ in range(2):
+            start = time.perf_counter()
+            batch = read_batch(index, rows, augmentation=augmentation)
+            trial.update(batch, lr=0.0, step=number)
+        if number > 0:  # the longest one shows whether it fits
             points.append((_padded_s(index, rows), time.perf_counter() - start))
     padded, seconds = np.array(points).T
     slope = float(np.polyfit(padded, seconds, 1)[0]) if np.ptp(padded) > 0.2 * padded.mean() else 0.0
