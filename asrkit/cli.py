@@ -132,6 +132,8 @@ def prepare_noise(
     fetch: Annotated[
         str | None, typer.Option(help="Collections to download, separated by commas: musan, rirs_noises.")
     ] = None,
+    rooms: Annotated[int, typer.Option(min=0, help="Simulate so many rooms; with the extra asrkit[rooms].")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="What the simulated rooms are drawn from.")] = 1,
     name: Annotated[str, typer.Option(help="Name of the data set.")] = "noise",
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="one for each core")] = None,
     data_dir: DataDir = Path("data"),
@@ -144,7 +146,7 @@ def prepare_noise(
     Examples:
       asrkit prepare-noise recordings/street recordings/office --rir responses
       asrkit prepare-noise --fetch musan,rirs_noises
-      asrkit prepare-noise street.jsonl --name street
+      asrkit prepare-noise street.jsonl --rooms 500 --name street
     """
     from asrkit.prepare_noise import prepare_noise
 
@@ -152,6 +154,8 @@ def prepare_noise(
         noise=noise or (),
         rir=rir or (),
         collections=names(fetch) or (),
+        rooms=rooms,
+        seed=seed,
         name=name,
         workers=workers,
         data_dir=data_dir,

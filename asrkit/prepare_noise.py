@@ -25,6 +25,7 @@ from asrkit.noise_data import KINDS, MARKER, NOISE, RESPONSE, SOUND_SUFFIXES
 from asrkit.noise_sources import SOURCES, fetch_source
 from asrkit.plan import Plan, plan_path, safe_key
 from asrkit.progress import Progress, Silent
+from asrkit.rooms import simulate_rooms
 from asrkit.shard_writer import IndexWriter
 from asrkit.shards import SCHEMA, read_sidecar
 
@@ -50,6 +51,8 @@ def prepare_noise(
     noise: Sequence[str | Path] = (),
     rir: Sequence[str | Path] = (),
     collections: Sequence[str] = (),
+    rooms: int = 0,
+    seed: int = 1,
     data_dir: str | Path = "data",
     name: str = "noise",
     workers: int | None = None,
@@ -57,16 +60,18 @@ def prepare_noise(
 ) -> dict[str, Any]:
     """Makes data_dir/name of folders (all sound files in them) and manifests, and gives what its noise.json says.
 
-    `collections` are names of noise_sources.SOURCES, which are downloaded.
+    `collections` are names of noise_sources.SOURCES, which are downloaded; `rooms` are so many simulated ones, drawn
+    from the seed.
 
     Raises:
-        AsrkitError: nothing is given or found in it, a folder that cannot serve, or a manifest with a mistake.
+        AsrkitError: nothing is given or found in it, a folder that cannot serve, a manifest with a mistake, or rooms
+            without the simulator.
     """
     sources = {NOISE: [Path(path) for path in noise], RESPONSE: [Path(path) for path in rir]}
-    if not any(sources.values()) and not collections:
+    if not any(sources.values()) and not collections and not rooms:
         raise AsrkitError(
-            "no noises are given; wanted folders or manifests of noises, of impulse responses with --rir, or --fetch "
-            f"with some of: {', '.join(SOURCES)}"
+            "no noises are given; wanted folders or manifests of noises, of impulse responses with --rir, --rooms N, "
+            f"or --fetch with some of: {', '.join(SOURCES)}"
         )
     if name != Path(name).name or name.startswith("."):
         raise AsrkitError(f"--name {name!r} cannot name a folder in {data_dir}; wanted a plain word")
@@ -74,22 +79,26 @@ def prepare_noise(
     with storing_in(folder):
         folder.mkdir(parents=True, exist_ok=True)
         paths = {kind: [os.path.abspath(path) for path in given] for kind, given in sources.items()}
-        _claim(folder, {"schema": SCHEMA, "kind": NOISE, "sources": paths, "collections": list(collections)})
+        made_of = {"sources": paths, "collections": list(collections), "rooms": rooms, "seed": seed}
+        _claim(folder, {"schema": SCHEMA, "kind": NOISE} | made_of)
         sounds = {kind: [sound for path in given for sound in _sounds(path)] for kind, given in sources.items()}
         for collection in collections:
             source, root = fetch_source(collection, folder / "download", progress)
             for kind, patterns in ((NOISE, source.noise), (RESPONSE, source.rir)):
                 sounds[kind] += [sound for pattern in patterns for sound in _found(root, sorted(root.glob(pattern)))]
+        workers = workers or usable_cores()
+        if rooms:
+            simulated = simulate_rooms(folder / "simulated", rooms, seed=seed, workers=workers, progress=progress)
+            sounds[RESPONSE] += _sounds(simulated)
         plan = _plan(folder / "plan", sounds, progress)
         packing.remove_unplanned(plan, folder)
         tasks, _ = packing.unfinished(plan, folder / "plan", folder)
         if tasks:
             (folder / MARKER).unlink(missing_ok=True)
-            packing.pack(tasks, workers=workers or usable_cores(), progress=progress)
+            packing.pack(tasks, workers=workers, progress=progress)
         meta: dict[str, Any] = {
             "schema": SCHEMA,
-            "sources": paths,
-            "collections": list(collections),
+            **made_of,
             "counts": {kind: _index(folder / kind, plan.shards(kind)) for kind, _ in plan.roles()},
         }
         write_whole(folder / MARKER, (json.dumps(meta, ensure_ascii=False, indent=1) + "\n").encode("utf-8"))

@@ -104,6 +104,7 @@ HOW: dict[str, Run | Make] = {
     "asrkit prepare librispeech --name english --text-only": Run("data/english/prepare.json"),
     "asrkit prepare-noise my/street --rir my/rooms": Run("data/noise/noise.json", says="noises noise"),
     "asrkit prepare-noise --fetch musan,rirs_noises --name openslr": Run("data/openslr/noise.json"),
+    "asrkit prepare-noise my/street --rooms 500 --name street": Run("data/street/noise.json", (("500", "2"),)),
     "asrkit augment-preview librispeech augment.noise=noise": Run("augment-preview.html"),
     "asrkit train librispeech augment.noise=noise augment.codec_p=0.2": Run(
         "exp/librispeech/*/best/model.safetensors", more=TINY
