@@ -7,7 +7,8 @@ are tuned for each engine on a dev fold that is never reported. Speed is audio-s
 no cache outlives an utterance. Parts that need the recordings beside the repository, and peers that are not installed,
 are left out with a line that says so.
 
-All parts take about an hour of CPU time, 3 GB of memory and 15 GB of disk, mostly for the n-gram of 50 million words.
+All parts take one and a half hours of CPU time, 3 GB of memory and 15 GB of disk, mostly for the n-gram of 50 million
+words.
 """
 
 import argparse

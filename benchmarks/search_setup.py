@@ -33,8 +33,8 @@ class Sizes:
     words: int = 50_000  # of a made-up language
     text_words: int = 3_000_000  # that its n-gram is built from
     utterances: int = 100
-    dev_utterances: int = 40
-    large_alphabet_utterances: int = 60
+    dev_utterances: int = 80
+    large_alphabet_utterances: int = 100
     syllables: int = 2_500
     subwords: int = 1_000
     every: int = 1  # of the real utterances
