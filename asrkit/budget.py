@@ -68,7 +68,7 @@ def measure(
     return Speed(
         step_s=max(0.0, float(seconds.mean() - slope * padded.mean())),
         per_padded_s=slope,
-        peak_memory_mb=_peak_memory_mb(updater.device),
+        peak_memory_mb=peak_memory_mb(updater.device),
     )
 
 
@@ -101,7 +101,8 @@ def _padded_s(index: JoinedIndex, rows: Rows) -> float:
     return float(index.rows["samples"][rows].max()) * len(rows) / SAMPLE_RATE_HZ
 
 
-def _peak_memory_mb(device: torch.device) -> float:
+def peak_memory_mb(device: torch.device) -> float:
+    """Of the process so far; on CUDA what was allocated there."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

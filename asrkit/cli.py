@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from asrkit.cli_lm import lm
+from asrkit.cli_noise import augment_preview, prepare_noise
 from asrkit.cli_search import decode, transcribe, tune
 from asrkit.errors import AsrkitError
 from asrkit.options import (
@@ -120,75 +121,8 @@ def prepare(
     )
 
 
-@app.command("prepare-noise")
-def prepare_noise(
-    noise: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="NOISE", help="Folders of sound files, or manifests.", show_default=False),
-    ] = None,
-    rir: Annotated[
-        list[Path] | None, typer.Option(help="Impulse responses of rooms: folders or manifests.", show_default=False)
-    ] = None,
-    fetch: Annotated[
-        str | None, typer.Option(help="Collections to download, separated by commas: musan, rirs_noises.")
-    ] = None,
-    rooms: Annotated[int, typer.Option(min=0, help="Simulate so many rooms; with the extra asrkit[rooms].")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="What the simulated rooms are drawn from.")] = 1,
-    name: Annotated[str, typer.Option(help="Name of the data set.")] = "noise",
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="one for each core")] = None,
-    data_dir: DataDir = Path("data"),
-) -> None:
-    """Pack noises and rooms for training.
-
-    With augment.noise=NAME training lets utterances be heard among them, other ones in every epoch.
-
-    \b
-    Examples:
-      asrkit prepare-noise recordings/street recordings/office --rir responses
-      asrkit prepare-noise --fetch musan,rirs_noises
-      asrkit prepare-noise street.jsonl --rooms 500 --name street
-    """
-    from asrkit.prepare_noise import prepare_noise
-
-    prepare_noise(
-        noise=noise or (),
-        rir=rir or (),
-        collections=names(fetch) or (),
-        rooms=rooms,
-        seed=seed,
-        name=name,
-        workers=workers,
-        data_dir=data_dir,
-        progress=terminal(),
-    )
-
-
-@app.command("augment-preview")
-def augment_preview(
-    recipe: RecipeName,
-    settings: Settings = None,
-    data: DataName = None,
-    data_dir: DataDir = Path("data"),
-    out: Annotated[Path, typer.Option("--out", "-o", help="The page.", dir_okay=False)] = Path("augment-preview.html"),
-    utterances: Annotated[int, typer.Option(min=1, max=100, help="How many, spread over train.")] = 6,
-) -> None:
-    """Write a page to hear and see what training hears.
-
-    \b
-    Examples:
-      asrkit augment-preview RECIPE
-      asrkit augment-preview RECIPE augment.noise=noise augment.noise_snr_db=0,10 augment.codec_p=0.3
-    """
-    from asrkit.augment_preview import augment_preview
-
-    augment_preview(
-        resolved(recipe, settings),
-        data=data,
-        data_dir=data_dir,
-        out=out,
-        utterances=utterances,
-        progress=terminal(),
-    )
+app.command("prepare-noise")(prepare_noise)
+app.command("augment-preview")(augment_preview)
 
 
 @app.command()
@@ -204,6 +138,10 @@ def train(
         str | None, typer.Option(help="Begin with the weights of this run, as far as they fit.", metavar="RUN")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the newest run, or with --run.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it would take: time, memory, disk, what limits it.")
+    ] = False,
+    as_json: AsJson = False,
     device: DeviceName = "auto",
     wandb: Annotated[WandbMode | None, typer.Option(help="Also log to Weights & Biases.")] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also log to TensorBoard.")] = False,
@@ -223,8 +161,24 @@ def train(
       asrkit train RECIPE --data clips model=deepspeech2-small --minutes 30
       asrkit train RECIPE model.layers=3 train.lr=2e-4 augment.speeds=1.0
       asrkit train RECIPE --data clips --init-from exp/RECIPE/20261121-093000 --minutes 10
+      asrkit train RECIPE --dry-run model=deepspeech2 train.batch_seconds=300
       asrkit train RECIPE --resume
     """
+    if as_json and not dry_run:
+        raise AsrkitError("--json goes with --dry-run; a training writes metrics.jsonl into its run")
+    if dry_run and resume:
+        raise AsrkitError("--dry-run tells of a new training; leave out --resume")
+    if dry_run:
+        _dry_run(
+            resolved(recipe, settings),
+            as_json,
+            data=data,
+            data_dir=data_dir,
+            exp_dir=exp_dir,
+            minutes=minutes,
+            device=device,
+        )
+        return
     from asrkit.train import train
 
     train(
@@ -241,6 +195,15 @@ def train(
         tensorboard=tensorboard,
         progress=terminal(),
     )
+
+
+def _dry_run(recipe: Any, as_json: bool, **asked: Any) -> None:
+    from asrkit.dry_run import dry_run, to_json
+
+    news, machine = terminals(as_json)
+    found = dry_run(recipe, **asked, progress=news)
+    if as_json:
+        machine.say(json_text(to_json(found)))
 
 
 app.command()(decode)

@@ -257,7 +257,7 @@ def fix_schedule(run: Run, updater: Updater, *, minutes: float | None, began: fl
             plan = replace(run.plan, short_first=short_first)
             steps = sum(len(plan_epoch(run.train, plan, epoch)) for epoch in range(epochs))
         else:
-            validation_s, save_s = _time_validation(run, updater), _time_saving(run, updater)
+            validation_s, save_s = time_validation(run, updater), time_saving(run, updater)
             budget = fit_steps(
                 available_s=minutes * 60 - (time.monotonic() - began),
                 speed=speed,
@@ -298,7 +298,7 @@ def validate_run(run: Run, updater: Updater) -> Validation:
     )
 
 
-def _time_validation(run: Run, updater: Updater) -> float:
+def time_validation(run: Run, updater: Updater) -> float:
     """Seconds of one validation, from up to four batches spread over the dev data."""
     places = np.unique(np.linspace(0, len(run.dev_batches) - 1, 4).astype(int))
     some = [run.dev_batches[place] for place in places]
@@ -307,7 +307,7 @@ def _time_validation(run: Run, updater: Updater) -> float:
     return (time.perf_counter() - start) * len(run.dev_batches) / len(some)
 
 
-def _time_saving(run: Run, updater: Updater) -> float:
+def time_saving(run: Run, updater: Updater) -> float:
     """Seconds of one checkpoint, by writing the weights thrice: AdamW keeps two numbers for each."""
     trial = run.folder / "checkpoints" / "trial"
     start = time.perf_counter()

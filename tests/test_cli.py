@@ -49,6 +49,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], d
 
     for verb in VERBS.values():
         monkeypatch.setitem(sys.modules, f"asrkit.{verb}", SimpleNamespace(**{verb: stand_in(verb)}))
+    dry = SimpleNamespace(dry_run=stand_in("dry_run"), to_json=lambda found: {"found": found})
+    monkeypatch.setitem(sys.modules, "asrkit.dry_run", dry)
     return noted
 
 
@@ -86,7 +88,8 @@ def test_every_help_has_examples_that_parse(
         words = shlex.split(line.partition(">")[0].replace("RECIPE", "librispeech"))
         assert words[:2] == ["asrkit", command]
         assert asrkit(*words[1:])[0] == 0, line
-    assert [call[0] for call in calls] == ([VERBS[command]] * len(lines) if command in VERBS else [])
+    wanted = ["dry_run" if "--dry-run" in line else VERBS[command] for line in lines] if command in VERBS else []
+    assert [call[0] for call in calls] == wanted
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -139,8 +142,12 @@ def test_options_reach_the_verb(asrkit: Asrkit, calls: list[Any]) -> None:
     assert options["rir"] == Path("rooms")
     asrkit("train", "librispeech", "--init-from", "first")
     assert calls.pop()[2]["init_from"] == "first"
-    asrkit("prepare-noise", "street", "office", "--rir", "rooms", "--fetch", "musan")
+    code, out, _ = asrkit("train", "librispeech", "--dry-run", "--json", "--minutes", "5")
+    verb, _, options = calls.pop()
+    assert (code, json.loads(out), verb, options["minutes"]) == (0, {"found": []}, "dry_run", 5.0)
+    asrkit("prepare-noise", "street", "office", "--rir", "rooms", "--fetch", "musan", "--rooms", "20")
     _, _, options = calls.pop()
+    assert (options["rooms"], options["seed"]) == (20, 1)
     assert (options["noise"], options["rir"]) == ([Path("street"), Path("office")], [Path("rooms")])
     assert (options["collections"], options["name"]) == (["musan"], "noise")
 
@@ -225,6 +232,8 @@ def test_hotwords_that_cannot_be_read(asrkit: Asrkit, calls: list[Any], names_tx
         (["tune", "--by", "per"], 2, "asrkit: Invalid value for '--by'"),
         (["transcribe", "a.wav", "--n-best", "3"], 2, "asrkit: No such option: --n-best"),
         (["train"], 2, "asrkit: Missing argument 'RECIPE'"),
+        (["train", "librispeech", "--json"], 1, "asrkit: --json goes with --dry-run; a training writes"),
+        (["train", "librispeech", "--dry-run", "--resume"], 1, "asrkit: --dry-run tells of a new training; leave out"),
         (["recipe", "librispeach"], 1, "asrkit: no recipe 'librispeach'; did you mean 'librispeech'?"),
         (["recipe", "librispeech", "train.lrr=1"], 1, "asrkit: no setting 'train.lrr'; did you mean 'train.lr'?"),
         (["recipe", "librispeech", "train.lr=fast"], 1, "asrkit: train.lr is 'fast'; wanted a number"),

@@ -1,0 +1,240 @@
+"""What `train --dry-run` says: settings and data in; what the training would take, and what limits it, out."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from asrkit.audio import SAMPLE_RATE_HZ
+from asrkit.batches import Rows, padding_share, plan_epoch, read_batch
+from asrkit.budget import TRIAL_BATCHES, peak_memory_mb
+from asrkit.device import choose_device, loader_workers, one_core_here
+from asrkit.progress import Progress, Silent
+from asrkit.recipe import Recipe
+from asrkit.run import Run, build_updater, fix_schedule, open_run, time_saving, time_validation, with_fitting_rows
+from asrkit.update import Updater
+
+KEPT_MB = (
+    12 * 4 / 2**20
+)  # a weight: weights and two moments, float32, of the last two, the best and the next checkpoint
+SPARED = 0.2  # of the memory, for everything else
+MOST_SECONDS = 20_000.0  # of a batch that is tried: more teaches no better
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """Times and sizes as measured on a throw-away copy."""
+
+    device: str
+    precision: str
+    parameters: int
+    utterances: int
+    hours_of_speech: float
+    steps: int
+    epochs: float
+    batch_seconds: float
+    padding: float  # share of a batch
+    memory_mb: float  # with the longest batch
+    largest_batch_seconds: float | None  # that fits; None where the system does not say how much memory is free
+    hours_per_hour: float  # of speech trained on in an hour
+    run_hours: float  # validation and saving included
+    disk_mb: float  # for checkpoints
+    free_disk_mb: float
+    loader_workers: int
+    shares: dict[str, float]  # of what a step takes if nothing overlaps: loader, transfer, compute
+    limit: str  # the one of them that the others wait for
+
+
+def dry_run(
+    recipe: Recipe,
+    *,
+    data: str | None = None,
+    data_dir: str | Path = "data",
+    exp_dir: str | Path = "exp",
+    minutes: float | None = None,
+    device: str = "auto",
+    progress: Progress = Silent(),
+) -> DryRun:
+    """Trains nothing that stays, and writes nothing but a folder that goes again.
+
+    Raises:
+        AsrkitError: whatever would keep the training from beginning.
+    """
+    target = choose_device(device)
+    with one_core_here(target), tempfile.TemporaryDirectory(prefix="asrkit-dry-run-") as name:
+        run = open_run(recipe, Path(name) / "run", data=data, data_dir=Path(data_dir), device=target, progress=Silent())
+        updater = build_updater(run, target)
+        run = with_fitting_rows(run, updater, progress)
+        run = fix_schedule(run, updater, minutes=minutes, began=time.monotonic(), progress=progress)
+        found = _measure(run, updater, Path(exp_dir), progress)
+    _show(found, progress)
+    return found
+
+
+def _measure(run: Run, updater: Updater, exp_dir: Path, progress: Progress) -> DryRun:
+    batches = plan_epoch(run.train, run.plan, 1)
+    by_length = sorted(batches, key=lambda rows: _padded_s(run, rows))
+    spread = [by_length[place] for place in np.linspace(0, len(by_length) - 1, TRIAL_BATCHES).round().astype(int)]
+    with progress.bar("measuring a step", len(spread) + 1, "batches") as bar:
+        seconds = {"loader": 0.0, "transfer": 0.0, "compute": 0.0}
+        for rows in spread:
+            for part, taken in _time_step(run, updater, rows).items():
+                seconds[part] += taken
+            bar.advance()
+        memory_mb, largest = _largest_batch(run, updater, by_length[-1])
+        bar.advance()
+    per_padded_s = {part: taken / sum(_padded_s(run, rows) for rows in spread) for part, taken in seconds.items()}
+    workers = loader_workers(updater.device, run.settings.workers)
+    limit, per_s = _limit(per_padded_s, workers)
+    epochs = run.steps / len(batches)
+    epoch_s = per_s * sum(_padded_s(run, rows) for rows in batches)
+    validations = epochs / run.record["schedule"]["validate_epochs"]
+    run_s = epochs * (epoch_s + time_saving(run, updater)) + validations * time_validation(run, updater)
+    parameters = sum(weight.numel() for weight in updater.model.parameters())
+    return DryRun(
+        device=str(updater.device),
+        precision=str(updater.precision).removeprefix("torch."),
+        parameters=parameters,
+        utterances=len(run.train),
+        hours_of_speech=round(run.train.seconds / 3600, 6),
+        steps=run.steps,
+        epochs=round(epochs, 2),
+        batch_seconds=run.settings.batch_seconds,
+        padding=round(padding_share(run.train, batches), 4),
+        memory_mb=round(memory_mb, 1),
+        largest_batch_seconds=largest,
+        hours_per_hour=round(run.train.seconds / epoch_s, 1),
+        run_hours=round(run_s / 3600, 6),
+        disk_mb=round(parameters * KEPT_MB, 1),
+        free_disk_mb=round(_free_mb(exp_dir), 1),
+        loader_workers=workers,
+        shares={part: round(taken / sum(seconds.values()), 4) for part, taken in seconds.items()},
+        limit=limit,
+    )
+
+
+def _padded_s(run: Run, rows: Rows) -> float:
+    return float(run.train.rows["samples"][rows].max()) * len(rows) / SAMPLE_RATE_HZ
+
+
+def _time_step(run: Run, updater: Updater, rows: Rows) -> dict[str, float]:
+    """Seconds of the parts of a step, kernels being ready: fix_schedule has trained such batches on a copy."""
+    trial = updater.trial()
+    ticks = [time.perf_counter()]
+    batch = read_batch(run.train, rows, augmentation=run.augmentation, fastest=run.fastest)
+    ticks.append(time.perf_counter())
+    moved = batch.to(updater.device)
+    _wait(updater.device)
+    ticks.append(time.perf_counter())
+    trial.update(moved, lr=0.0, step=0)
+    _wait(updater.device)
+    ticks.append(time.perf_counter())
+    return dict(zip(("loader", "transfer", "compute"), np.diff(ticks).tolist(), strict=True))
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _limit(per_s: dict[str, float], workers: int) -> tuple[str, float]:
+    """What a step waits for, and the seconds that a second takes then.
+
+    Without loader processes everything takes turns; with them the loaders work while the device does.
+    """
+    if workers == 0:
+        return max(per_s, key=per_s.__getitem__), sum(per_s.values())
+    beside = {"loader": per_s["loader"] / workers, "compute": per_s["transfer"] + per_s["compute"]}
+    limit = max(beside, key=beside.__getitem__)
+    if limit == "compute" and per_s["transfer"] > per_s["compute"]:
+        return "transfer", beside["compute"]
+    return limit, beside[limit]
+
+
+def _largest_batch(run: Run, updater: Updater, longest: Rows) -> tuple[float, float | None]:
+    """Peak memory in MB of the longest batch, and the padded seconds of utterances that long that would fit."""
+    memory_mb = _try(run, updater, longest)
+    seconds = _padded_s(run, longest)
+    if updater.device.type == "cuda":
+        return memory_mb, _largest_on_cuda(run, updater, longest)
+    free_mb = _free_memory_mb()
+    more_mb = _try(run, updater, np.resize(longest, 2 * len(longest))) - memory_mb
+    if free_mb is None or more_mb <= 0:
+        return memory_mb, None
+    return memory_mb, round(min(MOST_SECONDS, seconds * max(1.0, free_mb * (1 - SPARED) / more_mb)), 1)
+
+
+def _largest_on_cuda(run: Run, updater: Updater, longest: Rows) -> float:
+    """Doubled until memory runs out, then halved in between three times."""
+    fits, fails = len(longest), 0
+    while not fails or fails - fits > max(1, fits // 8):
+        count = (fits + fails) // 2 if fails else 2 * fits
+        rows = np.resize(longest, count)
+        if _padded_s(run, rows) > MOST_SECONDS:
+            break
+        try:
+            _try(run, updater, rows)
+            fits = count
+        except torch.OutOfMemoryError:
+            fails = count
+        torch.cuda.empty_cache()
+    return round(_padded_s(run, np.resize(longest, fits)), 1)
+
+
+def _try(run: Run, updater: Updater, rows: Rows) -> float:
+    """Peak memory in MB of an update with these rows."""
+    batch = read_batch(run.train, rows, augmentation=run.augmentation, fastest=run.fastest)
+    updater.trial().update(batch, lr=0.0, step=0)
+    return peak_memory_mb(updater.device)
+
+
+def _free_memory_mb() -> float | None:
+    """What new allocations can have without swapping; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    found = [int(line.split()[1]) / 2**10 for line in lines if line.startswith("MemAvailable:")]
+    return found[0] if found else None
+
+
+def _free_mb(folder: Path) -> float:
+    """Of the disk that the folder is, or will be, on."""
+    there = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    return shutil.disk_usage(there).free / 2**20
+
+
+def _show(found: DryRun, progress: Progress) -> None:
+    shares = ", ".join(f"{part} {share:.0%}" for part, share in found.shares.items())
+    loaders = f"{found.loader_workers} loader processes" if found.loader_workers else "loading in turn with training"
+    largest = f"{found.largest_batch_seconds:,.0f} s" if found.largest_batch_seconds else "unknown here"
+    rows: Sequence[tuple[str, str]] = (
+        ("model", f"{found.parameters / 1e6:.2f} M parameters, on {found.device} in {found.precision}"),
+        ("data", f"{found.hours_of_speech:.2f} h of speech, {found.utterances:,} utterances"),
+        ("steps", f"{found.steps:,}, {found.epochs:g} epochs"),
+        ("batch", f"{found.batch_seconds:g} s, {found.padding:.1%} padding; the largest that fits: {largest}"),
+        ("memory", f"{found.memory_mb:,.0f} MB"),
+        ("speed", f"{found.hours_per_hour:,.0f} hours of speech an hour"),
+        ("whole run", f"{_time(found.run_hours)}, validation and checkpoints included"),
+        ("disk", f"{found.disk_mb:,.0f} MB for checkpoints at most; {found.free_disk_mb:,.0f} MB are free"),
+        ("limited by", f"{found.limit} ({shares} of a step; {loaders}, {os.cpu_count()} cores)"),
+    )
+    progress.table("dry run: nothing was trained", ["", ""], rows)
+    if found.disk_mb > found.free_disk_mb:
+        progress.warn("the checkpoints will not fit on the disk; free some space, or choose another --exp-dir")
+
+
+def _time(hours: float) -> str:
+    return f"{hours * 60:.1f} min" if hours < 2 else f"{hours:.1f} h"
+
+
+def to_json(found: DryRun) -> dict[str, Any]:
+    """For machines."""
+    return asdict(found)
