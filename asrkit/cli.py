@@ -198,12 +198,12 @@ def train(
 
 
 def _dry_run(recipe: Any, as_json: bool, **asked: Any) -> None:
-    from asrkit.dry_run import dry_run, to_json
+    from asrkit.dry_run import dry_run
 
     news, machine = terminals(as_json)
     found = dry_run(recipe, **asked, progress=news)
     if as_json:
-        machine.say(json_text(to_json(found)))
+        machine.say(json_text(vars(found)))
 
 
 app.command()(decode)

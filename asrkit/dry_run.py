@@ -5,9 +5,8 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -233,8 +232,3 @@ def _show(found: DryRun, progress: Progress) -> None:
 
 def _time(hours: float) -> str:
     return f"{hours * 60:.1f} min" if hours < 2 else f"{hours:.1f} h"
-
-
-def to_json(found: DryRun) -> dict[str, Any]:
-    """For machines."""
-    return asdict(found)

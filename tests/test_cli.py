@@ -49,8 +49,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], d
 
     for verb in VERBS.values():
         monkeypatch.setitem(sys.modules, f"asrkit.{verb}", SimpleNamespace(**{verb: stand_in(verb)}))
-    dry = SimpleNamespace(dry_run=stand_in("dry_run"), to_json=lambda found: {"found": found})
-    monkeypatch.setitem(sys.modules, "asrkit.dry_run", dry)
+
+    def dry_run(*args: Any, progress: Terminal, **kwargs: Any) -> SimpleNamespace:
+        noted.append(("dry_run", args, kwargs))
+        return SimpleNamespace(steps=3)
+
+    monkeypatch.setitem(sys.modules, "asrkit.dry_run", SimpleNamespace(dry_run=dry_run))
     return noted
 
 
@@ -144,7 +148,7 @@ def test_options_reach_the_verb(asrkit: Asrkit, calls: list[Any]) -> None:
     assert calls.pop()[2]["init_from"] == "first"
     code, out, _ = asrkit("train", "librispeech", "--dry-run", "--json", "--minutes", "5")
     verb, _, options = calls.pop()
-    assert (code, json.loads(out), verb, options["minutes"]) == (0, {"found": []}, "dry_run", 5.0)
+    assert (code, json.loads(out), verb, options["minutes"]) == (0, {"steps": 3}, "dry_run", 5.0)
     asrkit("prepare-noise", "street", "office", "--rir", "rooms", "--fetch", "musan", "--rooms", "20")
     _, _, options = calls.pop()
     assert (options["rooms"], options["seed"]) == (20, 1)
