@@ -2,6 +2,7 @@
 
 import errno
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,8 +16,8 @@ _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 def part_of(path: Path) -> Path:
-    """The temporary name; it holds the process's number, so that two processes never write the same file."""
-    return path.with_name(f".{path.name}.{os.getpid()}{PART}")
+    """The temporary name; it holds machine and process, so that two processes never write the same file."""
+    return path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}{PART}")
 
 
 @contextmanager

@@ -90,6 +90,12 @@ def prepare(
     ] = None,
     text_only: Annotated[bool, typer.Option("--text-only", help="Text rules changed: leave the audio alone.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="one for each core")] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            help="Let a Dask cluster make the shards.", metavar="tcp://HOST:8786", show_default="this machine"
+        ),
+    ] = None,
     data_dir: DataDir = Path("data"),
 ) -> None:
     """Make a corpus ready for training.
@@ -105,6 +111,7 @@ def prepare(
       asrkit prepare RECIPE --manifest my/clips.jsonl --name clips
       asrkit prepare RECIPE audio.codec=opus filters.max_s=20
       asrkit prepare RECIPE --text-only
+      asrkit prepare RECIPE --corpus-dir /shared/corpus --data-dir /shared/data --scheduler tcp://head:8786
     """
     from asrkit.prepare import prepare
 
@@ -116,6 +123,7 @@ def prepare(
         manifest=manifest,
         splits=names(splits),
         workers=workers,
+        scheduler=scheduler,
         text_only=text_only,
         progress=terminal(),
     )

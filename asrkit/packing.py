@@ -80,7 +80,7 @@ def pack(tasks: list[Task], *, workers: int, progress: Progress) -> None:
             _pack_in_processes(iter(tasks), processes, bar)
         else:
             for task in tasks:
-                _write_shard(task, bar.advance)
+                write_shard(task, bar.advance)
 
 
 def _tasks(plan_file: Path, folder: Path, *, shard_utterances: int, codec: str) -> Iterator[Task]:
@@ -107,7 +107,7 @@ def _tasks(plan_file: Path, folder: Path, *, shard_utterances: int, codec: str) 
             number += 1
 
 
-def _write_shard(task: Task, advance: Callable[[], None]) -> None:
+def write_shard(task: Task, advance: Callable[[], None] = lambda: None) -> None:
     """Reads, converts and writes the utterances of one shard; `advance` is called after each."""
     with (
         task.plan_file.open("rb") as plan,
@@ -194,4 +194,4 @@ def _write_shard_in_worker(task: Task, place: int) -> None:
         if _stop.poll():
             raise _StoppedError
 
-    _write_shard(task, advance)
+    write_shard(task, advance)

@@ -36,6 +36,7 @@ from typing import Any
 from asrkit import indexing, packing
 from asrkit.atomic import PART, storing_in, write_whole
 from asrkit.audio import SAMPLE_RATE_HZ
+from asrkit.cluster import pack_on_cluster
 from asrkit.cores import usable_cores
 from asrkit.corpus import read_manifest
 from asrkit.download import fetch_archives, is_archive, unpack_once
@@ -64,6 +65,7 @@ def prepare(
     manifest: str | Path | None = None,
     splits: Sequence[str] | None = None,
     workers: int | None = None,
+    scheduler: str | None = None,
     text_only: bool = False,
     progress: Progress = Silent(),
 ) -> dict[str, Any]:
@@ -71,7 +73,8 @@ def prepare(
 
     The corpus is what the recipe downloads, or lies in `corpus_dir`, or is listed in `manifest` or in the manifest that
     the recipe names. `splits` takes some of the declared splits only. `text_only` writes tokenizer and index anew and
-    leaves the shards alone, and with them the texts as they came.
+    leaves the shards alone, and with them the texts as they came. `scheduler` is the address of a Dask scheduler whose
+    workers make the shards (cluster.py).
     Killed and started again, it goes on where it was and ends with the same files.
 
     Raises:
@@ -92,7 +95,7 @@ def prepare(
         else:
             _claim(folder, source)
             plan = _plan(recipe, folder, source, splits, progress)
-            _write_shards(recipe, folder, plan, workers or usable_cores(), progress)
+            _write_shards(folder, plan, workers or usable_cores(), scheduler, progress)
         return _write_index(recipe, folder, plan, source, progress)
 
 
@@ -218,7 +221,7 @@ def _plan(
     )
 
 
-def _write_shards(recipe: Recipe, folder: Path, plan: Plan, workers: int, progress: Progress) -> None:
+def _write_shards(folder: Path, plan: Plan, workers: int, scheduler: str | None, progress: Progress) -> None:
     """Makes the shards that are not there yet."""
     packing.remove_unplanned(plan, folder)
     tasks, stale = packing.unfinished(plan, folder / "plan", folder)
@@ -227,7 +230,10 @@ def _write_shards(recipe: Recipe, folder: Path, plan: Plan, workers: int, progre
         progress.say(f"{stale} of {total} shards are from another state of the corpus or audio settings: made anew")
     if tasks:
         (folder / "prepare.json").unlink(missing_ok=True)
-        packing.pack(tasks, workers=workers, progress=progress)
+        if scheduler:
+            pack_on_cluster(tasks, scheduler, progress=progress)
+        else:
+            packing.pack(tasks, workers=workers, progress=progress)
     else:
         progress.say(f"all {total} shards are finished")
 

@@ -1,0 +1,113 @@
+"""Shards to make and a Dask scheduler's address in; the shards, made by whatever workers it has, out.
+
+Head and workers see the same folders under the same paths (a shared file system) and have the same asrkit installed. A
+shard is a task; one whose worker dies is given to another, and the bytes are those of a local prepare.
+"""
+
+import importlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from asrkit import __version__
+from asrkit.errors import AsrkitError
+from asrkit.packing import Task, write_shard
+from asrkit.progress import Progress
+
+CONNECT_S = 10.0
+AHEAD = 3  # shards handed out for each thread there is, so that none waits for the head
+
+
+def pack_on_cluster(tasks: list[Task], scheduler: str, *, progress: Progress) -> None:
+    """Makes the shards; those that are finished when it is interrupted stay.
+
+    Raises:
+        AsrkitError: no scheduler or worker answers, workers with another asrkit or that do not see the folder, or a
+            shard whose workers die again and again.
+        OSError: nothing can be written (full disk, read-only folder).
+    """
+    with _connected(scheduler) as (distributed, client):
+        threads = _ready_threads(client, scheduler, tasks[0].folder.parent)
+        progress.say(f"{scheduler}: {threads} threads of {len(client.scheduler_info(n_workers=-1)['workers'])} workers")
+        with progress.bar("writing shards", sum(task.lines for task in tasks), "utterances") as bar:
+            waiting = iter(tasks)
+            lines: dict[str, int] = {}
+
+            def hand_out(task: Task) -> Any:
+                future = client.submit(write_shard, task, pure=False)
+                lines[future.key] = task.lines
+                return future
+
+            running = distributed.as_completed([hand_out(task) for task in islice(waiting, threads * AHEAD)])
+            for future in running:
+                try:
+                    future.result()
+                except distributed.KilledWorker as error:
+                    raise AsrkitError(
+                        f"workers of {scheduler} die on one of the shards, perhaps because memory runs out: start "
+                        "again with smaller ones (audio.shard_utterances) or larger workers; finished shards are kept"
+                    ) from error
+                except distributed.CancelledError as error:
+                    raise AsrkitError(
+                        f"the scheduler at {scheduler} is gone; start again when it is back: finished shards are kept"
+                    ) from error
+                bar.advance(lines.pop(future.key))
+                for task in islice(waiting, 1):
+                    running.add(hand_out(task))
+
+
+@contextmanager
+def _connected(scheduler: str) -> Iterator[tuple[Any, Any]]:
+    """The package and a client of the scheduler.
+
+    Raises:
+        AsrkitError: there is none.
+    """
+    try:
+        distributed = importlib.import_module("distributed")
+    except ImportError as error:
+        raise AsrkitError(
+            f"--scheduler wants Dask: {error}; run: python -m pip install 'asrkit[cluster]', on the workers, too"
+        ) from error
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said in one line
+    try:
+        client = distributed.Client(scheduler, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise AsrkitError(
+            f"no Dask scheduler answers at {scheduler!r} ({str(error) or type(error).__name__}); wanted its address, "
+            "such as tcp://host:8786, which `dask scheduler` prints"
+        ) from error
+    try:
+        with client.as_current():
+            yield distributed, client
+    finally:
+        client.close(timeout=CONNECT_S)
+
+
+def _ready_threads(client: Any, scheduler: str, folder: Path) -> int:
+    """Threads of the workers, which were asked what they have.
+
+    Raises:
+        AsrkitError: there are none, or they cannot do the work.
+    """
+    try:
+        client.wait_for_workers(1, timeout=CONNECT_S)
+        found: dict[str, tuple[str, bool]] = client.run(_look, folder)
+    except TimeoutError as error:
+        raise AsrkitError(f"no worker has joined {scheduler}; wanted some: dask worker {scheduler}") from error
+    except ImportError as error:
+        raise AsrkitError(f"a worker of {scheduler} has no asrkit ({error}); wanted {__version__} on all") from error
+    for worker, (version, sees) in found.items():
+        if version != __version__:
+            raise AsrkitError(f"worker {worker} has asrkit {version}, here it is {__version__}; wanted the same on all")
+        if not sees:
+            raise AsrkitError(f"worker {worker} does not see {folder}; wanted a folder that all machines share")
+    return sum(client.nthreads().values())
+
+
+def _look(folder: Path) -> tuple[str, bool]:
+    """On a worker: its asrkit, and whether it sees the folder."""
+    return __version__, folder.is_dir()

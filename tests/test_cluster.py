@@ -1,0 +1,105 @@
+"""prepare on a Dask cluster: what one machine makes, also when a worker is killed, or one line of what is wrong."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from corpora import Listener, files_of, recipe, write_larger_corpus
+
+from asrkit.errors import AsrkitError
+from asrkit.prepare import prepare
+
+SHARDS_OF_5 = ("audio.shard_utterances=5", "filters.min_s=0.01")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two workers of one thread each, in processes that are started again when they die."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", silence_logs=50
+    ) as two:
+        yield two
+
+
+def pids(cluster: Any) -> dict[str, int]:
+    import distributed
+
+    with distributed.Client(cluster, set_as_default=False) as client:
+        found: dict[str, int] = client.run(os.getpid)
+    return found
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("local")
+    prepare(recipe(*SHARDS_OF_5), manifest=write_larger_corpus(folder / "corpus"), data_dir=folder / "data", workers=1)
+    return folder
+
+
+def test_the_files_are_those_of_a_local_prepare(cluster: Any, local: Path, tmp_path: Path) -> None:
+    told = Listener()
+    manifest = local / "corpus" / "own.jsonl"
+    where = {"manifest": manifest, "data_dir": tmp_path, "scheduler": cluster.scheduler_address}
+    prepare(recipe(*SHARDS_OF_5), **where, progress=told)
+    assert files_of(tmp_path / "own") == files_of(local / "data" / "own")
+    assert told.done["writing shards"] == 300
+    assert any(line.endswith("2 threads of 2 workers") for line in told.said)
+    prepare(recipe(*SHARDS_OF_5), **where, progress=told)
+    assert any(line.startswith("all ") and line.endswith("shards are finished") for line in told.said)
+
+
+def test_a_worker_that_is_killed_midway_changes_nothing(cluster: Any, local: Path, tmp_path: Path) -> None:
+    first, *_ = pids(cluster).values()
+    killed = []
+
+    def kill_after_the_third_shard() -> None:
+        while len(list((tmp_path / "own").glob("*/shard-*.tar"))) < 3:
+            time.sleep(0.001)
+        os.kill(first, signal.SIGKILL)
+        killed.append(len(list((tmp_path / "own").glob("*/shard-*.tar"))))
+
+    thread = threading.Thread(target=kill_after_the_third_shard)
+    thread.start()
+    prepare(
+        recipe(*SHARDS_OF_5),
+        manifest=local / "corpus" / "own.jsonl",
+        data_dir=tmp_path,
+        scheduler=cluster.scheduler_address,
+    )
+    thread.join()
+    assert killed[0] < 60  # there was work left
+    assert files_of(tmp_path / "own") == files_of(local / "data" / "own")
+
+
+def test_nobody_answers(local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asrkit.cluster.CONNECT_S", 0.5)
+    with socket.socket() as taken:  # bound, but it does not listen
+        taken.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(AsrkitError, match=f"no Dask scheduler answers at '{address}'"):
+            prepare(recipe(), manifest=local / "corpus" / "own.jsonl", data_dir=tmp_path, scheduler=address)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(AsrkitError, match=r"--scheduler wants Dask: .*python -m pip install 'asrkit\[cluster\]'"):
+        prepare(recipe(), manifest=local / "corpus" / "own.jsonl", data_dir=tmp_path, scheduler=address)
+
+
+def test_workers_that_see_other_folders_are_refused(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from asrkit import cluster as module
+
+    with module._connected(cluster.scheduler_address) as (_, client):
+        assert module._ready_threads(client, "here", tmp_path) == 2
+        with pytest.raises(AsrkitError, match=r"worker tcp://\S+ does not see \S+elsewhere; wanted a folder that all"):
+            module._ready_threads(client, "here", tmp_path / "elsewhere")
+        monkeypatch.setattr(module, "__version__", "9.9")
+        with pytest.raises(AsrkitError, match=r"worker tcp://\S+ has asrkit \S+, here it is 9\.9; wanted the same"):
+            module._ready_threads(client, "here", tmp_path)
