@@ -4,15 +4,19 @@ import importlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from asrkit.error_rates import Counts
+from asrkit.model import DeepSpeech2
 from asrkit.search import greedy
+from asrkit.settings import architecture
 from asrkit.tokenizer import CharacterTokenizer
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -95,3 +99,26 @@ def test_decoding_runs_without_anything_beside_it(tmp_path: Path) -> None:
         assert max(rates.values()) < 0.3
     assert all({"what", "seen", "limit", "met"} <= target.keys() for target in found["targets"])
     assert list(tmp_path.iterdir()) == [tmp_path / "a.json"]
+
+
+@pytest.mark.parametrize("name", ["deepspeech2", "deepspeech2-small"])
+@pytest.mark.parametrize("rnn", ["gru", "lstm"])
+def test_the_usual_network_is_as_large_and_as_long_as_ours(script: Any, name: str, rnn: str) -> None:
+    settings = replace(architecture(name), rnn=rnn)
+    usual = script("train_step").UsualNetwork(settings, 80).eval()
+    ours = DeepSpeech2(mels=80, labels=29, **{key: value for key, value in vars(settings).items() if key != "name"})
+    assert sum(p.numel() for p in usual.parameters()) == sum(p.numel() for p in ours.parameters())
+    log_mel, frames = torch.zeros(2, 101, 80), torch.tensor([101, 64])
+    with torch.no_grad():
+        (found, lengths), (wanted, wanted_lengths) = usual(log_mel, frames), ours.eval()(log_mel, frames)
+    assert found.shape == wanted.shape and lengths.tolist() == wanted_lengths.tolist()
+
+
+def test_a_training_step_is_measured(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "train_step.py"), "--quick", "--models", "deepspeech2-small"]
+    done = subprocess.run([*command, "--json", str(tmp_path / "a.json")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    (rows,) = found["tables"].values()
+    assert [row["rnn"] for row in rows] == ["gru", "lstm"] and all(row["usual"] > 0 for row in rows)
+    assert {target["limit"] for target in found["targets"]} in ({1.1}, {1.1, 1.5})
