@@ -15,9 +15,9 @@ from asrkit import audio
 from asrkit.acoustics import add_noises, reverberate
 from asrkit.audio import Samples
 from asrkit.augment import Sounds, piece_of
-from asrkit.corpus import read_manifest
 from asrkit.errors import AsrkitError
-from asrkit.noise_data import MARKER, NOISE, RESPONSE, SOUND_SUFFIXES, open_noise
+from asrkit.noise_data import MARKER, NOISE, RESPONSE, open_noise
+from asrkit.noise_files import SoundFile, sounds_of
 
 SNRS_DB = (20.0, 10.0, 5.0, 0.0)
 SEED = 1
@@ -27,35 +27,24 @@ SEED = 1
 class SoundFiles:
     """Sounds as they lie in a folder, or as a manifest lists them."""
 
-    paths: tuple[Path, ...]
-
-    @classmethod
-    def of(cls, source: Path) -> "SoundFiles":
-        """All sound files in a folder, by name, or those of a manifest.
-
-        Raises:
-            AsrkitError: there are none.
-        """
-        if source.is_dir():
-            paths = [path for path in sorted(source.rglob("*")) if path.suffix.lower() in SOUND_SUFFIXES]
-        elif source.is_file():
-            paths = [Path(one.audio) for one in read_manifest(source, texts=False)]
-        else:
-            raise AsrkitError(f"{source} is not there; wanted a folder of sounds, a manifest, or prepared noises")
-        if not paths:
-            raise AsrkitError(f"{source} has no sound file; wanted {', '.join(SOUND_SUFFIXES)}")
-        return cls(tuple(paths))
+    files: tuple[SoundFile, ...]
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.files)
 
     def audio(self, i: int) -> Samples:
-        return audio.read(self.paths[i], channel=0)
+        """Its first channel, where nobody says which."""
+        one = self.files[i]
+        return audio.read(one.path, start_s=one.start_s, end_s=one.end_s, channel=one.channel or 0)
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the files' names and sizes."""
-        found = [f"{path.name} {path.stat().st_size if path.exists() else None}" for path in self.paths]
+        """Changes with the files' names and sizes, and with what is taken of them."""
+        found = [
+            f"{one.path.name} {one.path.stat().st_size if one.path.exists() else None} {one.start_s} {one.end_s} "
+            f"{one.channel}"
+            for one in self.files
+        ]
         return sha256("\n".join(found).encode()).hexdigest()[:16]
 
 
@@ -110,7 +99,7 @@ def conditions_of(
 
 def _open(source: Path, kind: str) -> tuple[Sounds, str]:
     if not (source / MARKER).is_file():
-        files = SoundFiles.of(source)
+        files = SoundFiles(tuple(sounds_of(source)))
         return files, files.fingerprint
     prepared = open_noise(source)
     if kind not in prepared.indexes:

@@ -17,7 +17,6 @@ from asrkit.shards import SCHEMA, Index, JoinedIndex, joined_fingerprint
 NOISE, RESPONSE = "noise", "rir"
 KINDS = (NOISE, RESPONSE)
 MARKER = "noise.json"
-SOUND_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".oga", ".aif", ".aiff", ".w64", ".sph")
 
 
 @dataclass(frozen=True)

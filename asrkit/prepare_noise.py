@@ -11,17 +11,16 @@ an impulse response is a room of its own, and is kept as loud as 16 bits hold: o
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from asrkit import audio, packing
 from asrkit.atomic import replacing, storing_in, write_whole
 from asrkit.cores import usable_cores
-from asrkit.corpus import read_manifest
 from asrkit.errors import AsrkitError
-from asrkit.noise_data import KINDS, MARKER, NOISE, RESPONSE, SOUND_SUFFIXES
+from asrkit.noise_data import KINDS, MARKER, NOISE, RESPONSE
+from asrkit.noise_files import SoundFile, sounds_among, sounds_of
 from asrkit.noise_sources import SOURCES, fetch_source
 from asrkit.plan import Plan, plan_path, safe_key
 from asrkit.progress import Progress, Silent
@@ -32,18 +31,6 @@ from asrkit.shards import SCHEMA, read_sidecar
 PIECE_S = 30.0  # of a noise, at most
 LEAST_S = 0.5  # of what is left at its end, to be a piece of its own
 SHARD_CLIPS = 500
-
-
-@dataclass(frozen=True)
-class _Sound:
-    """A file, or a piece or channel of it, and what its manifest says about it."""
-
-    path: Path
-    key: str
-    start_s: float
-    end_s: float | None
-    channel: int | None
-    meta: dict[str, Any]
 
 
 def prepare_noise(
@@ -81,15 +68,16 @@ def prepare_noise(
         paths = {kind: [os.path.abspath(path) for path in given] for kind, given in sources.items()}
         made_of = {"sources": paths, "collections": list(collections), "rooms": rooms, "seed": seed}
         _claim(folder, {"schema": SCHEMA, "kind": NOISE} | made_of)
-        sounds = {kind: [sound for path in given for sound in _sounds(path)] for kind, given in sources.items()}
+        sounds = {kind: [sound for path in given for sound in sounds_of(path)] for kind, given in sources.items()}
         for collection in collections:
             source, root = fetch_source(collection, folder / "download", progress)
             for kind, patterns in ((NOISE, source.noise), (RESPONSE, source.rir)):
-                sounds[kind] += [sound for pattern in patterns for sound in _found(root, sorted(root.glob(pattern)))]
+                paths_there = [path for pattern in patterns for path in sorted(root.glob(pattern))]
+                sounds[kind] += sounds_among(root, paths_there)
         workers = workers or usable_cores()
         if rooms:
             simulated = simulate_rooms(folder / "simulated", rooms, seed=seed, workers=workers, progress=progress)
-            sounds[RESPONSE] += _sounds(simulated)
+            sounds[RESPONSE] += sounds_of(simulated)
         plan = _plan(folder / "plan", sounds, progress)
         packing.remove_unplanned(plan, folder)
         tasks, _ = packing.unfinished(plan, folder / "plan", folder)
@@ -119,7 +107,7 @@ def _claim(folder: Path, source: dict[str, Any]) -> None:
     write_whole(path, (json.dumps(source, indent=1) + "\n").encode("utf-8"))
 
 
-def _plan(folder: Path, sounds: dict[str, list[_Sound]], progress: Progress) -> Plan:
+def _plan(folder: Path, sounds: dict[str, list[SoundFile]], progress: Progress) -> Plan:
     """One line for each piece or channel, in the order given."""
     folder.mkdir(parents=True, exist_ok=True)
     counts: dict[str, int] = {}
@@ -145,35 +133,7 @@ def _plan(folder: Path, sounds: dict[str, list[_Sound]], progress: Progress) -> 
     return plan
 
 
-def _sounds(source: Path) -> list[_Sound]:
-    """All in a folder, by name, or those that a manifest lists.
-
-    Raises:
-        AsrkitError: there are none.
-    """
-    if source.is_dir():
-        found = _found(source, sorted(source.rglob("*")))
-    elif source.is_file():
-        found = [
-            _Sound(Path(one.audio), one.key, one.start_s, one.end_s, one.channel, dict(one.extra))
-            for one in read_manifest(source, texts=False)
-        ]
-    else:
-        raise AsrkitError(f"{source} is not there; wanted a folder of sound files or a manifest")
-    if not found:
-        raise AsrkitError(f"{source} has no sound file; wanted {', '.join(SOUND_SUFFIXES)}")
-    return found
-
-
-def _found(root: Path, paths: Iterable[Path]) -> list[_Sound]:
-    return [
-        _Sound(path, str(path.relative_to(root).with_suffix("")), 0.0, None, None, {})
-        for path in paths
-        if path.suffix.lower() in SOUND_SUFFIXES and path.is_file()
-    ]
-
-
-def _records(sound: _Sound, kind: str, keys: Counter[str]) -> Iterator[dict[str, Any]]:
+def _records(sound: SoundFile, kind: str, keys: Counter[str]) -> Iterator[dict[str, Any]]:
     """The plan lines of a sound; one that cannot be read has one, and is left out there, by name."""
     try:
         cuts = list(_channels(sound) if kind == RESPONSE else _pieces(sound))
@@ -197,7 +157,7 @@ def _records(sound: _Sound, kind: str, keys: Counter[str]) -> Iterator[dict[str,
         }
 
 
-def _channels(sound: _Sound) -> Iterator[tuple[str, float, float | None, int | None]]:
+def _channels(sound: SoundFile) -> Iterator[tuple[str, float, float | None, int | None]]:
     count = audio.channels(sound.path)
     if sound.channel is not None or count == 1:
         yield "", sound.start_s, sound.end_s, sound.channel
@@ -206,7 +166,7 @@ def _channels(sound: _Sound) -> Iterator[tuple[str, float, float | None, int | N
         yield f"-channel{channel}", sound.start_s, sound.end_s, channel
 
 
-def _pieces(sound: _Sound) -> Iterator[tuple[str, float, float | None, int | None]]:
+def _pieces(sound: SoundFile) -> Iterator[tuple[str, float, float | None, int | None]]:
     end_s = audio.duration_s(sound.path) if sound.end_s is None else sound.end_s
     start_s, number = sound.start_s, 0
     if end_s - start_s <= PIECE_S:

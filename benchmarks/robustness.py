@@ -69,7 +69,7 @@ def rows_of(
         )
         where = {"data_dir": data_dir, "device": options.device, "progress": told}
         in_noise = decode(run, noise=noises[True], snrs_db=[SNR_DB], **where)
-        in_rooms = decode(run, rir=options.shared / "speech" / "rir_real" / "manifest.jsonl", **where)
+        in_rooms = decode(run, rir=options.shared / "speech" / "rir_real", **where)
         found[name] = {report["condition"]: report for report in [*in_noise, *in_rooms]}
         step = json.loads((run / "train.json").read_text(encoding="utf-8"))["step"]
         told.say(f"{run}: {step} steps")

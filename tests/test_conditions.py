@@ -1,5 +1,6 @@
 """Models tested among noises and in rooms: the same for every model, a report for each condition."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -80,6 +81,17 @@ def test_prepared_noises_serve_as_well(street: Path, rooms: Path, tmp_path: Path
     np.testing.assert_allclose(mixed, plain.heard(speech, 4) - speech, atol=1e-3)
     with pytest.raises(AsrkitError, match=r"packed holds no rir; it has noise"):
         conditions_of(rir=tmp_path / "data" / "packed")
+
+
+def test_a_manifest_takes_pieces_and_channels_of_files(tmp_path: Path) -> None:
+    sound = np.zeros((3 * RATE_HZ, 2))
+    sound[RATE_HZ : 2 * RATE_HZ, 1] = 0.5  # the second second of the second channel
+    soundfile.write(tmp_path / "two.wav", sound, RATE_HZ)
+    line = {"audio": "two.wav", "start_s": 1.0, "end_s": 2.0, "channel": 1}
+    (tmp_path / "list.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
+    (heard,) = conditions_of(tmp_path / "list.jsonl", None, [0.0])
+    speech = np.full(RATE_HZ // 2, 0.25, dtype="f4")
+    np.testing.assert_allclose(heard.heard(speech, 0), 0.5, atol=1e-3)  # as loud as the speech itself, added to it
 
 
 def test_mistakes(street: Path, tmp_path: Path) -> None:
