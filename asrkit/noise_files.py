@@ -37,9 +37,7 @@ def sounds_of(source: Path) -> list[SoundFile]:
             for one in read_manifest(source, texts=False)
         ]
     else:
-        raise AsrkitError(
-            f"{source} is not there; wanted a folder of sounds, a manifest, or prepared noises"
-        )
+        raise AsrkitError(f"{source} is not there; wanted a folder of sounds, a manifest, or prepared noises")
     if not found:
         raise AsrkitError(f"{source} has no sound file; wanted {', '.join(SOUND_SUFFIXES)}")
     return found
