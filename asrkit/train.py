@@ -81,10 +81,11 @@ def train(
 
     Raises:
         AsrkitError: no data, a data set that does not match, no utterance that CTC can align, too many updates that
-            are not finite, a sample that cannot be read, or a checkpoint that cannot be written.
+            are not finite, a sample that cannot be read, a loader process that died, or a checkpoint that cannot be
+            written.
     """
     target = choose_device(device)
-    with one_core_here(target):
+    with one_core_here(target), _loader_deaths_in_one_line():
         return _train(
             recipe,
             data=data,
@@ -96,6 +97,23 @@ def train(
             open_metrics=lambda folder: Metrics(folder, wandb=wandb, tensorboard=tensorboard),
             progress=progress,
         )
+
+
+@contextmanager
+def _loader_deaths_in_one_line() -> Iterator[None]:
+    """PyTorch raises a RuntimeError wherever the training happens to be when a loader process dies.
+
+    An update may be half done then, so that nothing is saved: the last checkpoint is whole.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise AsrkitError(
+            f"a loader process died, perhaps because memory ran out ({str(error).splitlines()[0].strip()}); --resume "
+            "goes on from the last checkpoint, if need be with fewer train.workers"
+        ) from error
 
 
 def _train(

@@ -1,6 +1,7 @@
 """The training verb: exact resume, kills, the minutes dial, best and last checkpoints, bad updates, bad input."""
 
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from safetensors.torch import load_file
 from tones import make_tones, tones_recipe
@@ -20,6 +22,7 @@ from tones import make_tones, tones_recipe
 from asrkit import train as train_module
 from asrkit.checkpoint import checkpoint_folder, find_run, last_checkpoint, load_checkpoint, save_checkpoint
 from asrkit.errors import AsrkitError
+from asrkit.prepare_noise import prepare_noise
 from asrkit.progress import Silent
 from asrkit.train import train
 from asrkit.validate import Validation
@@ -132,6 +135,74 @@ def test_a_stopped_and_resumed_run_ends_with_the_same_weights_bit_for_bit(data_d
     assert same(final_weights(whole), final_weights(run))
     numbers = [[(line["step"], line["wer"], line["cer"]) for line in metrics(each, "dev")] for each in (whole, run)]
     assert numbers[0] == numbers[1]
+
+
+@pytest.fixture(scope="module")
+def noisy_dir(tmp_path_factory):
+    """Tones, noises to hear them among, and a room."""
+    folder = tmp_path_factory.mktemp("noisy")
+    make_tones(folder)
+    random = np.random.default_rng(3)
+    for name, sound in (("noise", random.normal(0, 0.1, 20_000)), ("room", 0.9 ** np.arange(2_000))):
+        (folder / "sounds" / name).mkdir(parents=True)
+        soundfile.write(folder / "sounds" / name / "one.wav", sound, 16_000)
+    prepare_noise(noise=[folder / "sounds" / "noise"], rir=[folder / "sounds" / "room"], data_dir=folder)
+    return folder
+
+
+STOP = 7  # the step after which a training is disturbed
+NOISY = ("augment.noise=noise", "augment.noise_p=0.7", "augment.reverb_p=0.5", "augment.gain_p=0.5")
+
+
+@pytest.fixture(scope="module")
+def trained_in_noise(noisy_dir, tmp_path_factory):
+    recipe = tones_recipe("model.dropout=0.2", *NOISY)
+    return train(recipe, data_dir=noisy_dir, exp_dir=tmp_path_factory.mktemp("whole"), device="cpu")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [(1, 2), (2, 4), (4, 0), (4, 1)])
+def test_augmented_and_resumed_with_another_number_of_workers_the_weights_are_the_same(
+    noisy_dir, trained_in_noise, tmp_path, workers, monkeypatch
+):
+    update = train_module.Updater.update
+    stop_at = [STOP]
+
+    def stop_there(self, batch, *, lr, step, **settings):
+        if lr and step in stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+            stop_at.clear()
+        return update(self, batch, lr=lr, step=step, **settings)
+
+    monkeypatch.setattr(train_module.Updater, "update", stop_there)
+    for number in workers:
+        recipe = tones_recipe("model.dropout=0.2", *NOISY, f"train.workers={number}")
+        run = train(recipe, data_dir=noisy_dir, exp_dir=tmp_path, run="run", resume=True, device="cpu")
+    assert not stop_at
+    per_epoch = json.loads((run / "recipe.json").read_text(encoding="utf-8"))["schedule"]["steps_per_epoch"]
+    assert per_epoch < STOP + 1 < 2 * per_epoch  # it was in the middle of the second epoch
+    assert same(final_weights(trained_in_noise), final_weights(run))
+
+
+@pytest.mark.slow
+def test_a_loader_that_is_killed_ends_in_one_line_and_the_run_goes_on(
+    noisy_dir, trained_in_noise, tmp_path, monkeypatch
+):
+    update = train_module.Updater.update
+    kill_at = [STOP]
+
+    def kill_there(self, batch, *, lr, step, **settings):
+        if lr and step in kill_at:
+            multiprocessing.active_children()[0].kill()
+            kill_at.clear()
+        return update(self, batch, lr=lr, step=step, **settings)
+
+    monkeypatch.setattr(train_module.Updater, "update", kill_there)
+    where = dict(data_dir=noisy_dir, exp_dir=tmp_path, run="run", resume=True, device="cpu")
+    with pytest.raises(AsrkitError, match=r"a loader process died, perhaps because memory ran out \(.+\); --resume"):
+        train(tones_recipe("model.dropout=0.2", *NOISY, "train.workers=2"), **where)
+    run = train(tones_recipe("model.dropout=0.2", *NOISY, "train.workers=1"), **where)
+    assert same(final_weights(trained_in_noise), final_weights(run))
 
 
 @pytest.mark.slow
