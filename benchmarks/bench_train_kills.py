@@ -2,8 +2,8 @@
 
     python benchmarks/bench_train_kills.py [--kills 10] [--folder FOLDER]
 
-One training runs undisturbed, others are killed again and again and resumed, until all kills are spent; the weights of
-all must be the same bit for bit, and so the WER and CER of every validation.
+The training hears noises, rooms and telephones. One runs undisturbed, others are killed again and again and resumed,
+until all kills are spent; the weights of all must be the same bit for bit, and so the WER and CER of every validation.
 """
 
 import argparse
@@ -17,9 +17,13 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+import soundfile
 from bench_prepare import start, write_manifest, write_sounds
 
+from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.checkpoint import last_checkpoint
+from asrkit.prepare_noise import prepare_noise
 from asrkit.recipe import Recipe, with_overrides
 from asrkit.train import train
 
@@ -31,6 +35,11 @@ SETTINGS = [
     "train.batch_seconds=20",
     "train.patience=0",
     "train.save_minutes=0.02",
+    "augment.noise=surroundings",
+    "augment.noise_p=0.5",
+    "augment.reverb_p=0.5",
+    "augment.gain_p=0.5",
+    "augment.codec_p=0.2",
 ]
 
 
@@ -46,6 +55,19 @@ def run(data_dir: str, exp_dir: str) -> None:
         alphabet=" abcdefghijklmnopqrstuvwxyz",
     )
     train(with_overrides(recipe, SETTINGS), data_dir=data_dir, exp_dir=exp_dir, run="run", resume=True, device="cpu")
+
+
+def write_surroundings(folder: Path, data_dir: Path) -> None:
+    """Noises of several lengths and rooms, made up, into data_dir/surroundings."""
+    numbers = np.random.default_rng(1)
+    for kind in ("noises", "rooms"):
+        (folder / kind).mkdir(exist_ok=True)
+    for number in range(20):
+        noise = numbers.normal(0, 0.1, int(numbers.uniform(0.5, 40) * SAMPLE_RATE_HZ))
+        soundfile.write(folder / "noises" / f"{number}.flac", noise, SAMPLE_RATE_HZ)
+        fading = np.exp(-np.arange(8_000) / numbers.uniform(500, 3_000)) * numbers.normal(size=8_000)
+        soundfile.write(folder / "rooms" / f"{number}.flac", 0.9 * fading / np.abs(fading).max(), SAMPLE_RATE_HZ)
+    prepare_noise(noise=[folder / "noises"], rir=[folder / "rooms"], data_dir=data_dir, name="surroundings")
 
 
 def begin(data_dir: Path, exp_dir: Path) -> subprocess.Popen[bytes]:
@@ -76,6 +98,7 @@ def main() -> None:
         write_sounds(folder)
         data_dir = folder / "data"
         assert start(data_dir, write_manifest(folder, 300), shard_utterances=100).wait() == 0
+        write_surroundings(folder, data_dir)
         began = time.monotonic()
         assert begin(data_dir, folder / "whole").wait() == 0
         seconds = time.monotonic() - began
