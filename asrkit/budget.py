@@ -14,6 +14,7 @@ import torch
 from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.augment import Augmentation
 from asrkit.batches import Rows, read_batch
+from asrkit.errors import AsrkitError
 from asrkit.shards import JoinedIndex
 from asrkit.update import Updater
 
@@ -49,6 +50,9 @@ def measure(
     """Trains a copy on the longest batch (does it fit?) and on eight batches spread over the lengths, each twice.
 
     The updater's weights, optimiser and statistics are untouched; random numbers depend on the step alone.
+
+    Raises:
+        AsrkitError: a batch does not fit into the memory of a GPU.
     """
     trial = updater.trial()
     by_length = sorted(batches, key=lambda rows: _padded_s(index, rows))
@@ -59,7 +63,13 @@ def measure(
         for _ in range(2):
             start = time.perf_counter()
             batch = read_batch(index, rows, augmentation=augmentation)
-            trial.update(batch, lr=0.0, step=number)
+            try:
+                trial.update(batch, lr=0.0, step=number)
+            except torch.OutOfMemoryError as error:
+                raise AsrkitError(
+                    f"a batch of {_padded_s(index, rows):.0f} s does not fit into the memory of {trial.device}; wanted "
+                    f"train.batch_seconds below {trial.settings.batch_seconds:g}, or a smaller model"
+                ) from error
         if number > 0:  # the longest one shows whether it fits
             points.append((_padded_s(index, rows), time.perf_counter() - start))
     padded, seconds = np.array(points).T

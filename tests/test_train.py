@@ -342,6 +342,16 @@ def test_a_thread_can_train(data_dir, tmp_path):
     assert (runs[0] / "train.json").exists()
 
 
+def test_a_batch_that_a_gpu_has_no_room_for_is_one_line(data_dir, tmp_path, monkeypatch):
+    def no_room(self, batch, *, lr, step):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(train_module.Updater, "update", no_room)
+    wanted = r"a batch of \d+ s does not fit into the memory of cpu; wanted train\.batch_seconds below 4, or a"
+    with pytest.raises(AsrkitError, match=wanted):
+        train(tones_recipe(), data_dir=data_dir, exp_dir=tmp_path, device="cpu")
+
+
 def test_missing_or_changed_data_is_one_line(tmp_path):
     with pytest.raises(AsrkitError, match=r"no data in .* is prepared with 'tones'; run: asrkit prepare tones"):
         train(tones_recipe(), data_dir=tmp_path, exp_dir=tmp_path, device="cpu")
