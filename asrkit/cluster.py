@@ -7,6 +7,7 @@ shard is a task; one whose worker dies is given to another, and the bytes are th
 import importlib
 import logging
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -43,20 +44,24 @@ def pack_on_cluster(tasks: list[Task], scheduler: str, *, progress: Progress) ->
 
             running = distributed.as_completed([hand_out(task) for task in islice(waiting, threads * AHEAD)])
             for future in running:
-                try:
-                    future.result()
-                except distributed.KilledWorker as error:
-                    raise AsrkitError(
-                        f"workers of {scheduler} die on one of the shards, perhaps because memory runs out: start "
-                        "again with smaller ones (audio.shard_utterances) or larger workers; finished shards are kept"
-                    ) from error
-                except distributed.CancelledError as error:
-                    raise AsrkitError(
-                        f"the scheduler at {scheduler} is gone; start again when it is back: finished shards are kept"
-                    ) from error
+                _result(future, distributed, scheduler)
                 bar.advance(lines.pop(future.key))
                 for task in islice(waiting, 1):
                     running.add(hand_out(task))
+
+
+def _result(future: Any, distributed: Any, scheduler: str) -> None:
+    try:
+        future.result()
+    except distributed.KilledWorker as error:
+        raise AsrkitError(
+            f"workers of {scheduler} die on one of the shards, perhaps because memory runs out: start again with "
+            "smaller ones (audio.shard_utterances) or larger workers; finished shards are kept"
+        ) from error
+    except (CancelledError, distributed.comm.CommClosedError) as error:
+        raise AsrkitError(
+            f"the scheduler at {scheduler} is gone; start again when it is back: finished shards are kept"
+        ) from error
 
 
 @contextmanager

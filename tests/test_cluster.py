@@ -1,12 +1,15 @@
 """prepare on a Dask cluster: what one machine makes, also when a worker is killed, or one line of what is wrong."""
 
+import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +80,40 @@ def test_a_worker_that_is_killed_midway_changes_nothing(cluster: Any, local: Pat
     thread.join()
     assert killed[0] < 60  # there was work left
     assert files_of(tmp_path / "own") == files_of(local / "data" / "own")
+
+
+def test_a_scheduler_that_is_killed_midway_is_one_line(local: Path, tmp_path: Path) -> None:
+    file = tmp_path / "scheduler.json"
+    found = ["--scheduler-file", str(file), "--no-dashboard"]
+    commands = [
+        ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", *found],
+        ["distributed.cli.dask_worker", "--nthreads", "1", *found],
+    ]
+    with ExitStack() as stack:
+        scheduler, worker = (
+            stack.enter_context(subprocess.Popen([sys.executable, "-m", *command], stderr=subprocess.DEVNULL))
+            for command in commands
+        )
+        stack.callback(lambda: [process.kill() for process in (scheduler, worker)])
+        while not file.exists():
+            time.sleep(0.05)
+        address = json.loads(file.read_text(encoding="utf-8"))["address"]
+
+        def kill_after_the_third_shard() -> None:
+            while len(list((tmp_path / "data" / "own").glob("*/shard-*.tar"))) < 3:
+                time.sleep(0.001)
+            scheduler.kill()
+
+        threading.Thread(target=kill_after_the_third_shard, daemon=True).start()
+        with pytest.raises(AsrkitError, match=f"the scheduler at {address} is gone; start again when it is back"):
+            prepare(
+                recipe(*SHARDS_OF_5),
+                manifest=local / "corpus" / "own.jsonl",
+                data_dir=tmp_path / "data",
+                scheduler=address,
+            )
+    prepare(recipe(*SHARDS_OF_5), manifest=local / "corpus" / "own.jsonl", data_dir=tmp_path / "data", workers=1)
+    assert files_of(tmp_path / "data" / "own") == files_of(local / "data" / "own")
 
 
 def test_nobody_answers(local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
