@@ -10,7 +10,7 @@ from asrkit.settings import TrainSettings
 
 SMALL_HOURS = 20.0  # up to here the small model, from here the paper's
 SUBWORD_HOURS = 100.0  # from here subwords are met often enough to be learned
-CORE_SPEED = 80.0  # seconds of sound that one core trains the small model on in a second, two cores of 2026
+CORE_SPEED = 50.0  # seconds of sound that one core trains the small model on in a second, two shared cores of 2026
 CORES = 2
 PASSES = TrainSettings().epochs
 LEAST_MINUTES = 10.0

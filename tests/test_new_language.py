@@ -348,6 +348,6 @@ def test_strings_are_written_so_that_no_editor_changes_them() -> None:
 
 def test_advice_goes_by_the_hours() -> None:
     small, large = advise(2.0, hangul=False), advise(50.0, hangul=True)
-    assert (small.tokenizer, small.model, small.minutes) == ("characters", "deepspeech2-small", 30)  # 2 h x 40 / 160
+    assert (small.tokenizer, small.model, small.minutes) == ("characters", "deepspeech2-small", 48)  # 2 h x 40 / 100
     assert (large.tokenizer, large.model, large.minutes) == ("jamo", "deepspeech2", None)
     assert advise(0.1, hangul=False).minutes == 10
