@@ -335,7 +335,9 @@ def demo(
     recipe: Annotated[
         str | None, typer.Option(help="A recipe that has a demo.py.", show_default="recipes/DEFAULT")
     ] = None,
-    folder: Annotated[Path, typer.Option(help="Where everything goes.", file_okay=False)] = Path("demo"),
+    folder: Annotated[
+        Path | None, typer.Option(help="Where everything goes.", file_okay=False, show_default="demo, or demo-RECIPE")
+    ] = None,
     minutes: Annotated[float, typer.Option(help="Of training.")] = 3.5,
 ) -> None:
     """Run the whole road on a small synthetic corpus.

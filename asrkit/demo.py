@@ -74,7 +74,7 @@ class Line:
 def demo(
     recipe_name: str | None = None,
     *,
-    folder: str | Path = "demo",
+    folder: str | Path | None = None,
     minutes: float | None = 3.5,
     size: Size = Size(),
     settings: Sequence[str] = SETTINGS,
@@ -83,15 +83,16 @@ def demo(
 ) -> list[dict[str, Any]]:
     """Runs every step in turn and returns the reports of the test split: greedy, and with the n-gram.
 
-    Without a name it is the recipe that recipes/DEFAULT names. `minutes` are those of training (None: `train.epochs`
-    decides); `settings` are the recipe's `section.key=value`.
+    Without a name it is the recipe that recipes/DEFAULT names. The folder is demo, or demo-NAME of another recipe: what
+    one made is of no use to the other. `minutes` are those of training (None: `train.epochs` decides); `settings` are
+    the recipe's `section.key=value`.
 
     Raises:
         AsrkitError: a recipe without demo.py, no espeak-ng, or what the other verbs raise.
         KeyboardInterrupt: Ctrl-C or SIGTERM; started again, it goes on.
     """
-    home = Path(folder)
     recipe = with_overrides(load_recipe(recipe_name or default_recipe()), settings)
+    home = Path(folder or ("demo" if recipe.name == default_recipe() else f"demo-{recipe.name}"))
     language = load_sibling(recipe, "demo")
     spoken = size.train + size.dev + size.test
     finish = getattr(language, "finish", str)

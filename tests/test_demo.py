@@ -60,6 +60,16 @@ def test_a_recipe_without_a_demo_is_refused(tmp_path: Path) -> None:
         demo(str(tmp_path / "mute"), folder=tmp_path / "demo", settings=())
 
 
+@pytest.mark.parametrize(("recipe", "folder"), [(None, "demo"), ("librispeech", "demo"), ("korean", "demo-korean")])
+def test_every_recipe_has_a_folder_of_its_own(recipe: str | None, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def speak_corpus(sentences: Any, voice: Any, size: Any, corpus: Path, progress: Any) -> Path:
+        raise AsrkitError(str(corpus))
+
+    monkeypatch.setattr("asrkit.demo._speak_corpus", speak_corpus)
+    with pytest.raises(AsrkitError, match=f"^{folder}/corpus$"):
+        demo(recipe, size=TINY)
+
+
 def _made(folder: Path) -> dict[Path, int]:
     """What takes long to make, and when it was written."""
     patterns = ("corpus/*", "lm.arpa", "data/*/*/*.tar", "exp/*/*/checkpoints/*/*")
