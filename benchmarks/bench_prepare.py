@@ -34,9 +34,9 @@ def normalize(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def run(data_dir: str, manifest: str, shard_utterances: str, codec: str) -> None:
-    """What is measured; in a process of its own."""
-    recipe = Recipe(
+def synthetic() -> Recipe:
+    """The recipe of the corpora that write_manifest lists."""
+    return Recipe(
         name="synthetic",
         language="en",
         description="",
@@ -45,8 +45,12 @@ def run(data_dir: str, manifest: str, shard_utterances: str, codec: str) -> None
         normalize=normalize,
         alphabet=" abcdefghijklmnopqrstuvwxyz",
     )
+
+
+def run(data_dir: str, manifest: str, shard_utterances: str, codec: str) -> None:
+    """What is measured; in a process of its own."""
     settings = [f"audio.shard_utterances={shard_utterances}", f"audio.codec={codec}"]
-    prepare(with_overrides(recipe, settings), data_dir=data_dir, name="data", manifest=manifest)
+    prepare(with_overrides(synthetic(), settings), data_dir=data_dir, name="data", manifest=manifest)
 
 
 def start(data_dir: Path, manifest: Path, *, shard_utterances: int, codec: str = "flac") -> subprocess.Popen[bytes]:

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from bench_prepare import start, write_manifest, write_sounds
+from bench_prepare import start, synthetic, write_manifest, write_sounds
 
 from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.checkpoint import last_checkpoint
 from asrkit.prepare_noise import prepare_noise
-from asrkit.recipe import Recipe, with_overrides
+from asrkit.recipe import with_overrides
 from asrkit.train import train
 
 SETTINGS = [
@@ -45,16 +45,9 @@ SETTINGS = [
 
 def run(data_dir: str, exp_dir: str) -> None:
     """What is killed; in a process of its own."""
-    recipe = Recipe(
-        name="synthetic",
-        language="en",
-        description="",
-        licence="",
-        read_corpus=lambda root, split: [],
-        normalize=str.lower,
-        alphabet=" abcdefghijklmnopqrstuvwxyz",
+    train(
+        with_overrides(synthetic(), SETTINGS), data_dir=data_dir, exp_dir=exp_dir, run="run", resume=True, device="cpu"
     )
-    train(with_overrides(recipe, SETTINGS), data_dir=data_dir, exp_dir=exp_dir, run="run", resume=True, device="cpu")
 
 
 def write_surroundings(folder: Path, data_dir: Path) -> None:

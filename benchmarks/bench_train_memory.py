@@ -12,9 +12,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench_prepare import measure, normalize, show, start, write_manifest, write_sounds
+from bench_prepare import measure, show, start, synthetic, write_manifest, write_sounds
 
-from asrkit.recipe import Recipe, with_overrides
+from asrkit.recipe import with_overrides
 from asrkit.train import train
 
 SETTINGS = ["model=deepspeech2-small", "model.hidden=64", "train.batch_seconds=60", "train.patience=0"]
@@ -23,17 +23,10 @@ MOST_GROWTH = 1.1
 
 def run(data_dir: str, exp_dir: str, minutes: str, workers: str) -> None:
     """What is measured; in a process of its own."""
-    recipe = Recipe(
-        name="synthetic",
-        language="en",
-        description="",
-        licence="",
-        read_corpus=lambda root, split: [],
-        normalize=normalize,
-        alphabet=" abcdefghijklmnopqrstuvwxyz",
-    )
     settings = [*SETTINGS, f"train.workers={workers}"]
-    train(with_overrides(recipe, settings), data_dir=data_dir, exp_dir=exp_dir, minutes=float(minutes), device="cpu")
+    train(
+        with_overrides(synthetic(), settings), data_dir=data_dir, exp_dir=exp_dir, minutes=float(minutes), device="cpu"
+    )
 
 
 def main() -> None:
