@@ -73,7 +73,7 @@ class Augmentation:
         random = np.random.default_rng((self.seed, epoch, row))
         speeds = [speed for speed in settings.speeds if speed <= fastest] or [1.0]
         speed = speeds[int(random.integers(len(speeds)))]
-        masks = random.random((settings.time_masks + settings.mel_masks, 2), dtype=np.float32)
+        masks = random.random((settings.masks, 2), dtype=np.float32)
         # All is drawn, used or not: a setting that changes leaves the other choices alone.
         random = np.random.default_rng((self.seed, epoch, row, _SURROUNDINGS))
         reverb, noise, gain, codec, where, which, level = random.random(7).tolist()

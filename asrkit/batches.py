@@ -1,7 +1,4 @@
-"""An index in, a plan of batches out; a plan in, padded batches out.
-
-The plan is a pure function of (index, seed, epoch, budget), made before a byte of audio is read. Resuming is starting
-the list at step n, so what follows is the same whatever the number of loader workers.
+"""A plan of batches in, padded batches out.
 
 Shapes: N utterances of the index, B utterances of a batch, S samples, U labels, M masks.
 """
@@ -10,8 +7,9 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -22,11 +20,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from asrkit.audio import SAMPLE_RATE_HZ, Samples
 from asrkit.augment import Augmentation
+from asrkit.epochs import Rows, Speeds
 from asrkit.errors import AsrkitError
-from asrkit.frames import samples_at_speed
 from asrkit.shards import JoinedIndex
-
-Rows = NDArray[np.int64]  # row numbers of an index
 
 # Batches are padded to few different lengths: kernels are made ready for each new shape, which took a fifth of the time
 # of training on a CPU, and memory for as long as they are kept. The steps are powers of two, from 40 ms up.
@@ -35,12 +31,14 @@ PADDING_SHARE = 1 / 16  # of the length, at most
 
 PREFETCHED = 4  # batches read ahead, by each loader process or by the loader thread
 
-LENGTH_JITTER = 0.08  # buckets are cut from lengths blurred by so much: 4 % padding, and batches that differ by epoch
-
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded utterances; lengths count what is not padding."""
+    """Padded utterances; lengths count what is not padding. On a GPU lengths remain with the CPU, which asks for them.
+
+    Where several processes share a batch, it is what this one works on: one without an utterance has a second of
+    silence that counts for nothing, and no rows.
+    """
 
     waveforms: Tensor  # (B, S) float32
     lengths: Tensor  # (B,) samples
@@ -48,19 +46,32 @@ class Batch:
     token_lengths: Tensor  # (B,)
     masks: Tensor  # (B, M, 2) SpecAugment's draws; M is 0 where nothing is augmented
     rows: Rows  # (B,) of the index
+    shared_by: int | None = None  # utterances that the batch has in all processes; None for those that are here
+
+    @property
+    def utterances(self) -> int:
+        """In all processes."""
+        return len(self.rows) if self.shared_by is None else self.shared_by
 
     @property
     def audio_s(self) -> float:
         return float(self.lengths.sum()) / SAMPLE_RATE_HZ
 
     def parts(self, count: int) -> list["Batch"]:
-        """At most `count` batches of similar lengths, each padded to its own longest."""
-        count = min(count, len(self.rows))
+        """At most `count` batches of similar lengths, each padded to its own longest; `Share` deals so that they are
+        parts of the whole batch."""
+        count = min(count, self.utterances)
         if count == 1:
             return [self]
-        return [self._take(torch.arange(first, len(self.rows), count)) for first in range(count)]
+        sizes = [len(range(first, self.utterances, count)) for first in range(count)]
+        return [
+            self._take(slice(first, None, count), size)
+            if first < len(self.rows)
+            else _silence(self.masks.shape[1], size).to(self.waveforms.device)
+            for first, size in enumerate(sizes)
+        ]
 
-    def _take(self, places: Tensor) -> "Batch":
+    def _take(self, places: slice, shared_by: int) -> "Batch":
         lengths, token_lengths = self.lengths[places], self.token_lengths[places]
         return Batch(
             waveforms=self.waveforms[places, : _padded_length(int(lengths.max()))],
@@ -68,88 +79,54 @@ class Batch:
             tokens=self.tokens[places, : int(token_lengths.max())],
             token_lengths=token_lengths,
             masks=self.masks[places],
-            rows=self.rows[places.numpy()],
+            rows=self.rows[places],
+            shared_by=shared_by,
         )
 
     def to(self, device: torch.device) -> "Batch":
-        return Batch(
-            waveforms=self.waveforms.to(device, non_blocking=True),
-            lengths=self.lengths.to(device, non_blocking=True),
-            tokens=self.tokens.to(device, non_blocking=True),
-            token_lengths=self.token_lengths.to(device, non_blocking=True),
-            masks=self.masks.to(device, non_blocking=True),
-            rows=self.rows,
-        )
+        """The same with what a GPU computes with on the device."""
+        return self._with(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Batch":
+        """The same in memory that a GPU can fetch from by itself; the loader asks for it by this name."""
+        return self._with(lambda tensor: tensor.pin_memory())
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        waveforms, tokens, masks = map(change, (self.waveforms, self.tokens, self.masks))
+        return replace(self, waveforms=waveforms, tokens=tokens, masks=masks)
+
+
+def _silence(masks: int, shared_by: int) -> Batch:
+    """A second of nothing."""
+    none = torch.zeros(1, dtype=torch.int64)
+    return Batch(
+        waveforms=torch.zeros(1, SAMPLE_RATE_HZ),
+        lengths=none,
+        tokens=none[:, None],
+        token_lengths=none,
+        masks=torch.zeros(1, masks, 2),
+        rows=np.zeros(0, np.int64),
+        shared_by=shared_by,
+    )
 
 
 @dataclass(frozen=True)
-class EpochPlan:
-    """How the batches of an epoch come about."""
+class Share:
+    """Which utterances of a batch are for this one of `size` processes: `parts` neighbours at a time, in turn.
 
-    seed: int
-    batch_seconds: float  # padded seconds in a batch
-    short_first: bool = False  # SortaGrad: the first epoch from short to long (paper, section 3.3)
-    window_shards: int = 0  # shards read at a time, for data far away; 0 takes all in one window
-    rows: Rows | None = field(default=None)  # those to take part; None is all
-
-
-def plan_epoch(index: JoinedIndex, plan: EpochPlan, epoch: int) -> list[Rows]:
-    """The batches of one epoch, in order; each utterance once."""
-    rows = np.arange(len(index)) if plan.rows is None else plan.rows
-    seconds = index.rows["samples"] / SAMPLE_RATE_HZ  # (N,)
-    random = np.random.default_rng((plan.seed, epoch))
-    if plan.short_first and epoch == 0:
-        return _cut(rows[np.argsort(seconds[rows], kind="stable")], seconds, plan.batch_seconds)
-    shard = index.rows["shard"][rows]
-    order = random.permutation(int(shard.max()) + 1)  # place of each shard
-    window = order[shard] // (plan.window_shards or len(order))
-    batches: list[Rows] = []
-    for number in range(int(window.max()) + 1):
-        inside = random.permutation(rows[window == number])
-        blurred = seconds[inside] * random.uniform(1 - LENGTH_JITTER, 1 + LENGTH_JITTER, len(inside))
-        buckets = _cut(inside[np.argsort(blurred, kind="stable")], seconds, plan.batch_seconds)
-        batches += [buckets[place] for place in random.permutation(len(buckets))]
-    return batches
-
-
-def _cut(rows: Rows, seconds: NDArray[np.float64], batch_seconds: float) -> list[Rows]:
-    """Rows in their order, cut into batches of at most `batch_seconds` padded; a longer utterance stands alone."""
-    batches: list[Rows] = []
-    start, longest = 0, 0.0
-    for place, length in enumerate(seconds[rows]):
-        longest = max(longest, length)
-        if place > start and longest * (place + 1 - start) > batch_seconds:
-            batches.append(rows[start:place])
-            start, longest = place, length
-    return [*batches, rows[start:]] if len(rows) else []
-
-
-def eval_batches(index: JoinedIndex, batch_seconds: float) -> list[Rows]:
-    """All utterances, longest first: what does not fit in memory fails at once."""
-    seconds = index.rows["samples"] / SAMPLE_RATE_HZ
-    return _cut(np.argsort(-seconds, kind="stable"), seconds, batch_seconds)
-
-
-def padding_share(index: JoinedIndex, batches: Sequence[Rows]) -> float:
-    """The share of the padded seconds that is padding."""
-    samples = index.rows["samples"]
-    padded = sum(int(samples[rows].max()) * len(rows) for rows in batches)
-    return 1 - sum(int(samples[rows].sum()) for rows in batches) / padded
-
-
-def fastest_speeds(
-    index: JoinedIndex, output_frames: Callable[[Tensor], Tensor], speeds: Iterable[float]
-) -> NDArray[np.float64]:
-    """(N,) the fastest of these speeds, and of 1, at which CTC can align each utterance; 0 where not even as it is.
-
-    CTC needs an output frame for each label and one between equal neighbours (Graves et al. 2006); fewer give an
-    infinite loss. `output_frames` maps sample counts (N,) to output frames (N,).
+    So every part of a batch (`Batch.parts`) is dealt to all of them, in similar lengths, and is the same whatever
+    their number.
     """
-    fastest = np.zeros(len(index))
-    for speed in sorted({1.0, *(speed for speed in speeds if speed > 1)}):
-        samples = torch.from_numpy(samples_at_speed(index.rows["samples"], speed))
-        fastest[output_frames(samples).numpy() >= index.rows["frames"]] = speed
-    return fastest
+
+    rank: int = 0
+    size: int = 1
+    parts: int = 1
+
+    def of(self, rows: Rows) -> Rows:
+        """Those for this process."""
+        turn = np.arange(len(rows)) // min(self.parts, len(rows)) % self.size
+        mine: Rows = rows[turn == self.rank]
+        return mine
 
 
 def read_batch(
@@ -157,29 +134,33 @@ def read_batch(
     rows: Rows,
     *,
     augmentation: Augmentation | None = None,
-    fastest: NDArray[np.float64] | None = None,
+    fastest: Speeds | None = None,
     epoch: int = 0,
     heard: Callable[[Samples, int], Samples] | None = None,
+    share: Share = Share(),
 ) -> Batch:
     """The utterances of these rows, varied as this epoch draws it where there is augmentation.
 
-    `fastest` (N,) limits the speed of each utterance of the index. `heard` makes of a sound and its row what is to be
-    heard instead, without augmentation.
+    `fastest` limits the speed of each utterance of the index. `heard` makes of a sound and its row what is to be
+    heard instead, without augmentation. Of a batch that processes share, only the `share` of this one is read.
 
     Raises:
         AsrkitError: a sample cannot be read.
     """
+    whole, rows = rows, share.of(rows)
     sounds, masks = [], []
     for row in rows.tolist():
         sound = index.audio(row)  # (S,)
         if augmentation is not None:
-            limit = math.inf if fastest is None else float(fastest[row])
+            limit = math.inf if fastest is None else fastest[row]
             drawn = augmentation.draw(epoch=epoch, row=row, fastest=limit)
             sound = augmentation.vary(sound, drawn)
             masks.append(drawn.masks)
         elif heard is not None:
             sound = heard(sound, row)
         sounds.append(sound)
+    if not len(rows):
+        return _silence(augmentation.settings.masks if augmentation is not None else 0, len(whole))
     tokens = [index.tokens(row) for row in rows.tolist()]
     return Batch(
         waveforms=torch.from_numpy(_padded(sounds, np.dtype(np.float32), _padded_length)),
@@ -188,6 +169,7 @@ def read_batch(
         token_lengths=torch.tensor([len(ids) for ids in tokens]),
         masks=torch.from_numpy(np.stack(masks)) if masks else torch.zeros(len(rows), 0, 2),
         rows=rows,
+        shared_by=len(whole),
     )
 
 
@@ -208,50 +190,48 @@ def _padded_length(length: int) -> int:
     return -(-length // step) * step
 
 
-class _PlannedBatches(Dataset[Batch | AsrkitError]):
-    """One item for each batch of a plan. An error is returned, not raised: a worker would wrap it in a traceback."""
+class _Reading(Dataset[Batch | AsrkitError]):
+    """One item for the rows of each batch. An error is returned, not raised: a worker would wrap it in a traceback."""
 
-    def __init__(self, batches: Sequence[Rows], read: Callable[[Rows], Batch]) -> None:
-        self.batches, self.read = batches, read
+    def __init__(self, read: Callable[[Rows], Batch]) -> None:
+        self.read = read
 
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, place: int) -> Batch | AsrkitError:
+    def __getitem__(self, rows: Rows) -> Batch | AsrkitError:
         try:
-            return self.read(self.batches[place])
+            return self.read(rows)
         except AsrkitError as error:
             return error
 
 
 def load(
     index: JoinedIndex,
-    batches: Sequence[Rows],
+    batches: Iterable[Rows],
     *,
     augmentation: Augmentation | None = None,
-    fastest: NDArray[np.float64] | None = None,
+    fastest: Speeds | None = None,
     epoch: int = 0,
     workers: int = 0,
     pin: bool = False,
+    share: Share = Share(),
 ) -> Iterator[Batch]:
     """The batches of a plan, read ahead by `workers` processes, or with 0 by a thread of this one.
 
     Raises:
         AsrkitError: a sample cannot be read.
     """
-    read = partial(read_batch, index, augmentation=augmentation, fastest=fastest, epoch=epoch)
-    planned = _PlannedBatches(batches, read)
+    read = partial(read_batch, index, augmentation=augmentation, fastest=fastest, epoch=epoch, share=share)
     loaded: Iterable[Batch | AsrkitError] = (
         DataLoader(
-            planned,
+            _Reading(read),
             batch_size=None,
+            sampler=batches,
             num_workers=workers,
             prefetch_factor=PREFETCHED,
             pin_memory=pin,
             worker_init_fn=_leave_interrupts_to_the_parent,
         )
         if workers
-        else _read_ahead(planned)
+        else _read_ahead(_Reading(read), batches)
     )
     for batch in loaded:
         if isinstance(batch, AsrkitError):
@@ -259,19 +239,19 @@ def load(
         yield batch
 
 
-def _read_ahead(planned: _PlannedBatches) -> Iterator[Batch | AsrkitError]:
+def _read_ahead(reading: _Reading, batches: Iterable[Rows]) -> Iterator[Batch | AsrkitError]:
     """The batches in order, the next ones being read while one is used."""
+    left = iter(batches)
     with ThreadPoolExecutor(1, thread_name_prefix="loader") as thread:
-        waiting = deque(thread.submit(planned.__getitem__, place) for place in range(min(PREFETCHED, len(planned))))
+        waiting = deque(thread.submit(reading.__getitem__, rows) for rows in islice(left, PREFETCHED))
         try:
-            for place in range(len(planned)):
+            while waiting:
                 batch = waiting.popleft().result()
-                if place + PREFETCHED < len(planned):
-                    waiting.append(thread.submit(planned.__getitem__, place + PREFETCHED))
+                waiting += (thread.submit(reading.__getitem__, rows) for rows in islice(left, 1))
                 yield batch
         finally:
-            for left in waiting:
-                left.cancel()
+            for each in waiting:
+                each.cancel()
 
 
 def _leave_interrupts_to_the_parent(worker: int) -> None:

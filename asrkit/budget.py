@@ -13,7 +13,8 @@ import torch
 
 from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.augment import Augmentation
-from asrkit.batches import Rows, read_batch
+from asrkit.batches import read_batch
+from asrkit.epochs import Epoch, Rows
 from asrkit.errors import AsrkitError
 from asrkit.shards import JoinedIndex
 from asrkit.update import Updater
@@ -62,7 +63,7 @@ def measure(
         # Twice: the first of a shape makes kernels ready that a training goes on using, which in bfloat16 takes long.
         for _ in range(2):
             start = time.perf_counter()
-            batch = read_batch(index, rows, augmentation=augmentation)
+            batch = read_batch(index, rows, augmentation=augmentation, share=updater.share)
             try:
                 trial.update(batch, lr=0.0, step=number)
             except torch.OutOfMemoryError as error:
@@ -94,7 +95,7 @@ def faster_precision(
     On CPUs with bfloat16 instructions neither always is: of small products most of the time goes into getting ready.
     """
     middle = sorted(batches, key=lambda rows: _padded_s(index, rows))[len(batches) // 2]
-    batch = read_batch(index, middle, augmentation=augmentation)
+    batch = read_batch(index, middle, augmentation=augmentation, share=updater.share)
     took: dict[torch.dtype, float] = {}
     for precision in (torch.float32, torch.bfloat16):
         trial = updater.trial()
@@ -123,19 +124,18 @@ def fit_steps(
     *,
     available_s: float,
     speed: Speed,
-    index: JoinedIndex,
-    batches: Sequence[Rows],
+    epoch: Epoch,
     validation_s: float,
     save_s: float,
     validate_epochs: int,
 ) -> Budget:
     """The steps that fit, with a checkpoint each epoch and a validation every `validate_epochs` epochs and at the end.
 
-    `batches` are those of one epoch. Where validating as often as set would take more than a tenth of the time, it is
+    Where validating as often as set would take more than a tenth of the time, it is
     made rarer.
     """
-    epoch_s = speed.seconds(sum(_padded_s(index, rows) for rows in batches), len(batches)) + save_s
+    epoch_s = speed.seconds(epoch.padded_s, len(epoch)) + save_s
     every = max(validate_epochs, math.ceil(validation_s / (VALIDATION_SHARE * epoch_s)))
     usable_s = available_s * (1 - RESERVE) - validation_s - save_s
-    per_step_s = (epoch_s + validation_s / every) / len(batches)
+    per_step_s = (epoch_s + validation_s / every) / len(epoch)
     return Budget(steps=max(1, int(usable_s / per_step_s)), validate_epochs=every)

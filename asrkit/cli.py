@@ -17,7 +17,7 @@ import typer
 from asrkit.cli_lm import lm
 from asrkit.cli_noise import augment_preview, prepare_noise
 from asrkit.cli_search import decode, transcribe, tune
-from asrkit.errors import AsrkitError
+from asrkit.errors import AsrkitError, SaidElsewhereError
 from asrkit.options import (
     AsJson,
     DataDir,
@@ -372,6 +372,8 @@ def _run(command: Callable[..., Any]) -> int:
     try:
         code = command(standalone_mode=False, prog_name="asrkit") or 0
         sys.stdout.flush()
+    except SaidElsewhereError:
+        return 1
     except AsrkitError as error:
         return _complain(str(error), 1)
     except typer.TyperException as error:

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from asrkit.audio import SAMPLE_RATE_HZ
-from asrkit.batches import Rows, padding_share, plan_epoch, read_batch
+from asrkit.batches import read_batch
 from asrkit.budget import TRIAL_BATCHES, peak_memory_mb
 from asrkit.device import choose_device, loader_workers, one_core_here
+from asrkit.epochs import Rows, plan_epoch
 from asrkit.progress import Progress, Silent
 from asrkit.recipe import Recipe
 from asrkit.run import Run, build_updater, fix_schedule, open_run, time_saving, time_validation, with_fitting_rows
@@ -68,7 +69,8 @@ def dry_run(
     """
     target = choose_device(device)
     with one_core_here(target), tempfile.TemporaryDirectory(prefix="asrkit-dry-run-") as name:
-        run = open_run(recipe, Path(name) / "run", data=data, data_dir=Path(data_dir), device=target, progress=Silent())
+        folder = Path(name) / "run"
+        run = open_run(recipe, folder, None, data=data, data_dir=Path(data_dir), device=target, progress=Silent())
         updater = build_updater(run, target)
         run = with_fitting_rows(run, updater, progress)
         run = fix_schedule(run, updater, minutes=minutes, began=time.monotonic(), progress=progress)
@@ -78,8 +80,8 @@ def dry_run(
 
 
 def _measure(run: Run, updater: Updater, exp_dir: Path, progress: Progress) -> DryRun:
-    batches = plan_epoch(run.train, run.plan, 1)
-    by_length = sorted(batches, key=lambda rows: _padded_s(run, rows))
+    epoch = plan_epoch(run.train, run.plan, 1)
+    by_length = sorted(next(epoch.windows()), key=lambda rows: _padded_s(run, rows))
     spread = [by_length[place] for place in np.linspace(0, len(by_length) - 1, TRIAL_BATCHES).round().astype(int)]
     with progress.bar("measuring a step", len(spread) + 1, "batches") as bar:
         seconds = {"loader": 0.0, "transfer": 0.0, "compute": 0.0}
@@ -92,8 +94,8 @@ def _measure(run: Run, updater: Updater, exp_dir: Path, progress: Progress) -> D
     per_padded_s = {part: taken / sum(_padded_s(run, rows) for rows in spread) for part, taken in seconds.items()}
     workers = loader_workers(updater.device, run.settings.workers)
     limit, per_s = _limit(per_padded_s, workers)
-    epochs = run.steps / len(batches)
-    epoch_s = per_s * sum(_padded_s(run, rows) for rows in batches)
+    epochs = run.steps / len(epoch)
+    epoch_s = per_s * epoch.padded_s
     validations = epochs / run.record["schedule"]["validate_epochs"]
     run_s = epochs * (epoch_s + time_saving(run, updater)) + validations * time_validation(run, updater)
     parameters = sum(weight.numel() for weight in updater.model.parameters())
@@ -106,7 +108,7 @@ def _measure(run: Run, updater: Updater, exp_dir: Path, progress: Progress) -> D
         steps=run.steps,
         epochs=round(epochs, 2),
         batch_seconds=run.settings.batch_seconds,
-        padding=round(padding_share(run.train, batches), 4),
+        padding=round(epoch.padding, 4),
         memory_mb=round(memory_mb, 1),
         largest_batch_seconds=largest,
         hours_per_hour=round(run.train.seconds / epoch_s, 1),

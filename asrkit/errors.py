@@ -8,6 +8,10 @@ class AsrkitError(Exception):
     """Says what was found, what was wanted and what to do next. The command line prints it and exits with 1."""
 
 
+class SaidElsewhereError(AsrkitError):
+    """The same error in another process of a training that several share, where one of them says it for all."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`"; did you mean 'train.lr'?"` for the nearest known word, or an empty string."""
     near = get_close_matches(word, list(known), n=1, cutoff=0.6)

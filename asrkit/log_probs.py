@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asrkit.batches import Rows, eval_batches, read_batch
+from asrkit.batches import read_batch
 from asrkit.checkpoint import Checkpoint
 from asrkit.conditions import Condition
+from asrkit.epochs import Rows, eval_batches
 from asrkit.errors import AsrkitError
 from asrkit.progress import Bar, Progress, Silent
 from asrkit.shards import Index, JoinedIndex

@@ -49,6 +49,22 @@ class Metrics:
             self._wandb.finish()
 
 
+class Unwritten(Metrics):
+    """For a process that leaves the writing to another."""
+
+    def __init__(self) -> None:
+        pass
+
+    def forget_after(self, step: int) -> None:
+        """Nothing."""
+
+    def write(self, kind: str, step: int, epoch: int, **numbers: Any) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 def _tensorboard(run: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter

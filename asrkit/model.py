@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from asrkit.distributed import ALONE, Ranks
 from asrkit.features import length_mask
 from asrkit.frames import output_frames, strided_length, time_strides
 
@@ -21,7 +22,8 @@ CLIP = 20.0  # of the clipped ReLU, min(max(x, 0), 20)
 class MaskedBatchNorm(nn.Module):
     """Batch norm over valid frames only; x (B, T, H) or (B, C, T, F) with a mask that broadcasts to it.
 
-    For recurrent layers this is the sequence-wise normalisation of the paper, section 3.2.
+    For recurrent layers this is the sequence-wise normalisation of the paper, section 3.2. Where `ranks` share a batch,
+    the statistics are those of the whole batch.
     """
 
     running_mean: Tensor
@@ -30,6 +32,7 @@ class MaskedBatchNorm(nn.Module):
     def __init__(self, channels: int, *, channel_dim: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
         super().__init__()
         self.channel_dim, self.momentum, self.eps = channel_dim, momentum, eps
+        self.ranks = ALONE
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -49,13 +52,32 @@ class MaskedBatchNorm(nn.Module):
         """Mean and variance of each channel over the valid frames; moves the running ones."""
         dims = [dim for dim in range(x.dim()) if dim != self.channel_dim % x.dim()]
         count = mask.sum() * (x.shape.numel() // x.shape[self.channel_dim] // mask.numel())
-        mean = (x * mask).sum(dim=dims) / count
-        variance = ((x - mean.view(shape)).square() * mask).sum(dim=dims) / count
+        here = count.clamp(min=1)  # a rank may have no utterance of a small batch
+        mean = (x * mask).sum(dim=dims) / here
+        variance = ((x - mean.view(shape)).square() * mask).sum(dim=dims) / here
+        if self.ranks.size > 1:
+            count, mean, variance = self._over_ranks(count, mean, variance)
         with torch.no_grad():
             unbiased = variance * (count / (count - 1).clamp(min=1))
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(unbiased, self.momentum)
         return mean, variance
+
+    def _over_ranks(self, count: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Those of all ranks from those of each (Chan, Golub and LeVeque 1979): sums of squares would cancel."""
+        gathered = self.ranks.gather(torch.cat([count[None], mean, variance]))  # (W, 1 + 2 C)
+        counts, means, variances = gathered.split([1, len(mean), len(mean)], dim=1)
+        total = counts.sum()
+        mean = (counts * means).sum(dim=0) / total
+        variance = (counts * (variances + (means - mean).square())).sum(dim=0) / total
+        return total, mean, variance
+
+
+def share_statistics(model: nn.Module, ranks: Ranks) -> None:
+    """Lets the model's batch norms work on batches that these ranks share."""
+    for module in model.modules():
+        if isinstance(module, MaskedBatchNorm):
+            module.ranks = ranks
 
 
 class Dropout(nn.Module):

@@ -14,15 +14,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from asrkit.atomic import write_whole
 from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.augment import Augmentation
-from asrkit.batches import EpochPlan, Rows, eval_batches, fastest_speeds, load, padding_share, plan_epoch
+from asrkit.batches import load
 from asrkit.budget import Speed, faster_precision, fit_steps, measure
 from asrkit.checkpoint import build, run_folders, save_checkpoint
 from asrkit.device import choose_precision, choose_replicas, has_bfloat16
+from asrkit.distributed import ALONE, Ranks
+from asrkit.epochs import Epoch, EpochPlan, Rows, Speeds, eval_batches, fastest_speeds, plan_epoch
 from asrkit.errors import AsrkitError
 from asrkit.features import LogMel
 from asrkit.noise_data import open_noise, surroundings
@@ -38,6 +39,7 @@ VALIDATION_SECONDS = 120.0  # padded seconds in a batch of validation
 STATISTICS_S = 3600.0  # of sound that train mean and variance are taken from: seconds of work
 MAY_CHANGE = ("train.workers", "train.save_minutes", "train.max_bad_steps")  # when resuming: no number depends on them
 SHORT_FIRST_EPOCHS = 2  # an epoch from short to long must be followed by another, or the long ones are never seen
+WINDOW_HOURS = 1000.0  # planned, and read, at a time: enough for utterances of like lengths
 CORPUS_BATCHES = 200  # in an epoch, where the recipe leaves the size of a batch open: small corpora need updates
 BATCH_SECONDS = (20.0, 320.0)  # least and most that this choice gives
 
@@ -55,7 +57,7 @@ class Run:
     dev_batches: list[Rows]
     plan: EpochPlan
     augmentation: Augmentation
-    fastest: NDArray[np.float64] | None = None  # (N,) what speed each utterance of train may be given
+    fastest: Speeds | None = None  # that the utterances of train may be given
 
     @property
     def steps(self) -> int:
@@ -89,17 +91,34 @@ def _fresh_name(folder: Path) -> str:
     return next(name for name in names if not (folder / name).exists())
 
 
+def read_began(folder: Path) -> dict[str, Any] | None:
+    """What a run to be resumed began with; None for a new one.
+
+    Raises:
+        AsrkitError: it cannot be read.
+    """
+    path = folder / "recipe.json"
+    return read_record(path) if path.exists() else None
+
+
 def open_run(
-    recipe: Recipe, folder: Path, *, data: str | None, data_dir: Path, device: torch.device, progress: Progress
+    recipe: Recipe,
+    folder: Path,
+    began: dict[str, Any] | None,
+    *,
+    data: str | None,
+    data_dir: Path,
+    device: torch.device,
+    ranks: Ranks = ALONE,
+    progress: Progress,
 ) -> Run:
-    """Opens the data; a folder with a recipe.json keeps the settings and the data that it began with.
+    """Opens the data; a run that `began` keeps the settings and the data that it began with.
 
     Raises:
         AsrkitError: no such data set, or it changed since the run began.
     """
-    path = folder / "recipe.json"
-    if path.exists():
-        record = read_record(path)
+    if began is not None:
+        record = began
         data_set = resolve_data(Path(record["data"]["folder"]).parent, record["data"]["name"], recipe.name)
         _keep_settings(recipe, record, folder)
         progress.say(f"resuming {folder} with the settings it began with")
@@ -115,7 +134,8 @@ def open_run(
         least, most = BATCH_SECONDS
         settings = replace(settings, batch_seconds=round(min(most, max(least, train.seconds / CORPUS_BATCHES)), 1))
         record["train"] = asdict(settings)
-    record.setdefault("replicas", choose_replicas(device, settings.batch_seconds))
+    record.setdefault("replicas", choose_replicas(device, settings.batch_seconds) if ranks.size == 1 else 1)
+    record.setdefault("window_shards", _window_shards(train))
     return Run(
         folder=folder,
         record=record,
@@ -124,9 +144,16 @@ def open_run(
         train=train,
         dev=dev,
         dev_batches=eval_batches(dev, VALIDATION_SECONDS),
-        plan=EpochPlan(seed=settings.seed, batch_seconds=settings.batch_seconds),
+        plan=EpochPlan(seed=settings.seed, batch_seconds=settings.batch_seconds, window_shards=record["window_shards"]),
         augmentation=_open_augmentation(record, data_dir, settings.seed),
     )
+
+
+def _window_shards(train: JoinedIndex) -> int:
+    """How many shards are planned at a time: all (0) of a corpus that is not large."""
+    hours = train.seconds / 3600
+    shards = int(train.rows[-1]["shard"]) + 1
+    return max(1, int(shards * WINDOW_HOURS / hours)) if hours > WINDOW_HOURS else 0
 
 
 def _open_augmentation(record: dict[str, Any], data_dir: Path, seed: int) -> Augmentation:
@@ -184,8 +211,12 @@ def _joined(data_set: DataSet, record: Mapping[str, Any], role: str) -> JoinedIn
     return joined
 
 
-def build_updater(run: Run, device: torch.device) -> Updater:
-    """The model with its first weights, drawn from the seed."""
+def build_updater(run: Run, device: torch.device, ranks: Ranks = ALONE) -> Updater:
+    """The model with its first weights, drawn from the seed; on a CPU with a replica for each core that the run has.
+
+    Raises:
+        AsrkitError: a sample cannot be read.
+    """
     torch.manual_seed(run.settings.seed)
     model, features = build(run.record, len(run.tokenizer.labels))
     _take_statistics(features, run)
@@ -196,7 +227,9 @@ def build_updater(run: Run, device: torch.device) -> Updater:
         augmentation=run.augmentation.settings,
         device=device,
         precision=choose_precision(device, run.settings.precision),
-        replicas=run.record["replicas"],
+        replicas=run.record["replicas"] if device.type == "cpu" and ranks.size == 1 else 1,
+        parts=run.record["replicas"] * run.settings.accumulate,
+        ranks=ranks,
     )
 
 
@@ -224,19 +257,25 @@ def with_fitting_rows(run: Run, updater: Updater, progress: Progress) -> Run:
     fastest = fastest_speeds(
         run.train, lambda n: model.output_length(features.frame_lengths(n)), updater.augmentation.speeds
     )
-    rows, unfit = np.flatnonzero(fastest), np.flatnonzero(fastest == 0)
-    if not len(rows):
+    usable = fastest.usable
+    fitting = int(usable.sum())
+    if 0 < fitting < updater.ranks.size:
+        raise AsrkitError(
+            f"{fitting} utterances for {updater.ranks.size} processes; wanted one for each at least: start fewer"
+        )
+    if not fitting:
         raise AsrkitError(
             f"none of {len(run.train)} utterances has enough frames for its text; wanted model.time_stride=2, or text "
             "that belongs to its audio"
         )
-    if len(unfit):
+    if fitting < len(run.train):
+        unfit = np.flatnonzero(~usable)
         keys = ", ".join(str(run.train.record(int(row))["key"]) for row in unfit[:3])
         progress.warn(
             f"{len(unfit)} of {len(run.train)} utterances have more labels than the model has frames for and are left "
             f"out of training ({keys}{', ...' if len(unfit) > 3 else ''})"
         )
-    return replace(run, plan=replace(run.plan, rows=rows), fastest=fastest)
+    return replace(run, plan=replace(run.plan, usable=usable), fastest=fastest)
 
 
 def fix_schedule(run: Run, updater: Updater, *, minutes: float | None, began: float, progress: Progress) -> Run:
@@ -244,31 +283,34 @@ def fix_schedule(run: Run, updater: Updater, *, minutes: float | None, began: fl
 
     `began` is the time.monotonic() from which `minutes` count.
     """
-    every = run.settings.validate_epochs
+    every, ranks = run.settings.validate_epochs, updater.ranks
     one = plan_epoch(run.train, run.plan, 1)
+    some = list(next(one.windows()))
+    may_sort = run.settings.sorta_grad and not run.plan.window_shards  # from short to long is from shard to shard
     with progress.bar("measuring the speed", None):
         # Where the clock fixes the steps, it may choose the type, too; with epochs all CPUs do the same.
         if minutes is not None and run.settings.precision == "auto" and has_bfloat16(updater.device):
-            updater.precision = faster_precision(updater, run.train, one, run.augmentation)
-        speed = measure(updater, run.train, one, run.augmentation)
+            faster = faster_precision(updater, run.train, some, run.augmentation)
+            updater.precision = ranks.of_first(lambda: faster)
+        speed = measure(updater, run.train, some, run.augmentation)
         if minutes is None:
             epochs = run.settings.epochs
-            short_first = run.settings.sorta_grad and epochs >= SHORT_FIRST_EPOCHS
+            short_first = may_sort and epochs >= SHORT_FIRST_EPOCHS
             plan = replace(run.plan, short_first=short_first)
             steps = sum(len(plan_epoch(run.train, plan, epoch)) for epoch in range(epochs))
         else:
-            validation_s, save_s = time_validation(run, updater), time_saving(run, updater)
+            validation_s = time_validation(run, updater)
+            save_s = time_saving(run, updater) if ranks.first else 0.0
             budget = fit_steps(
                 available_s=minutes * 60 - (time.monotonic() - began),
                 speed=speed,
-                index=run.train,
-                batches=one,
+                epoch=one,
                 validation_s=validation_s,
                 save_s=save_s,
                 validate_epochs=every,
             )
             steps, every = budget.steps, budget.validate_epochs
-            short_first = run.settings.sorta_grad and steps >= SHORT_FIRST_EPOCHS * len(one)
+            short_first = may_sort and steps >= SHORT_FIRST_EPOCHS * len(one)
     schedule = {
         "steps": steps,
         "steps_per_epoch": len(one),
@@ -276,10 +318,12 @@ def fix_schedule(run: Run, updater: Updater, *, minutes: float | None, began: fl
         "short_first": short_first,
         "minutes": minutes,
     }
+    schedule = ranks.of_first(lambda: schedule)  # its clock counts
     record = run.record | {"schedule": schedule, "started": time.time(), "device": str(updater.device)}
     record["train"] = asdict(run.settings) | {"precision": str(updater.precision).removeprefix("torch.")}
-    run.folder.mkdir(parents=True, exist_ok=True)
-    write_whole(run.folder / "recipe.json", json.dumps(record, indent=1, ensure_ascii=False).encode("utf-8"))
+    if ranks.first:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        write_whole(run.folder / "recipe.json", json.dumps(record, indent=1, ensure_ascii=False).encode("utf-8"))
     run = replace(run, record=record)
     _tell(run, updater, speed, one, progress)
     return run
@@ -295,6 +339,7 @@ def validate_run(run: Run, updater: Updater) -> Validation:
         run.dev_batches,
         device=updater.device,
         threads=len(updater.replicas),
+        ranks=updater.ranks,
     )
 
 
@@ -326,7 +371,7 @@ def time_saving(run: Run, updater: Updater) -> float:
     return seconds
 
 
-def _tell(run: Run, updater: Updater, speed: Speed, batches: list[Rows], progress: Progress) -> None:
+def _tell(run: Run, updater: Updater, speed: Speed, epoch: Epoch, progress: Progress) -> None:
     parameters = sum(weight.numel() for weight in updater.model.parameters())
     precision = str(updater.precision).removeprefix("torch.")
     progress.say(
@@ -334,6 +379,6 @@ def _tell(run: Run, updater: Updater, speed: Speed, batches: list[Rows], progres
         f"{updater.device} in {precision}; {run.train.seconds / 3600:.2f} h of speech, {len(run.train)} utterances"
     )
     progress.say(
-        f"{run.steps} steps, {run.steps / len(batches):.1f} epochs, in batches of {run.settings.batch_seconds:g} s, "
-        f"{padding_share(run.train, batches):.1%} padding; memory {speed.peak_memory_mb:,.0f} MB; run {run.folder}"
+        f"{run.steps} steps, {run.steps / len(epoch):.1f} epochs, in batches of {run.settings.batch_seconds:g} s, "
+        f"{epoch.padding:.1%} padding; memory {speed.peak_memory_mb:,.0f} MB; run {run.folder}"
     )

@@ -160,6 +160,11 @@ class AugmentSettings(Section):
         self._check_range("time_mask_share", 0, 0.5)
         self._check_range("mel_mask_bins", 0, 128)
 
+    @property
+    def masks(self) -> int:
+        """Of SpecAugment, over time and over mel bins."""
+        return self.time_masks + self.mel_masks
+
     def in_force(self) -> "AugmentSettings":
         """Themselves, or where they are not enabled settings that change nothing."""
         if self.enabled:
@@ -266,6 +271,7 @@ class TrainSettings(Section):
 
     epochs: int = 40  # --minutes N replaces it by the number of steps that fit
     batch_seconds: float = 0.0  # padded seconds of audio in one batch; 0: a 200th of the corpus, from 20 to 320
+    accumulate: int = 1  # portions that a batch is worked on in, one after the other: less memory, the same update
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.01
@@ -275,7 +281,7 @@ class TrainSettings(Section):
     sorta_grad: bool = True  # first epoch from short to long
     seed: int = 1
     workers: int = -1  # loader processes; -1 chooses
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of matrix products; with --minutes the faster one
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # of matrix products
     save_minutes: float = 10.0
     validate_epochs: int = 1  # validate after every so many epochs
     patience: int = 20  # validations without a better dev WER+CER before training stops; 0 never stops
@@ -284,6 +290,7 @@ class TrainSettings(Section):
     def check(self) -> None:
         self._check_range("epochs", 1, 100_000)
         self._check_range("batch_seconds", 0, 1e6)
+        self._check_range("accumulate", 1, 1000)
         self._check_range("lr", 1e-8, 10)
         self._check_range("warmup", 0, 0.9)
         self._check_range("middle_loss", 0, 0.9)

@@ -1,7 +1,8 @@
 """Prepared data in, a run folder with checkpoints and metrics out: the training verb, from top to bottom.
 
 The plan of batches, the schedule and the random draws are functions of (settings, step), so a run that was stopped or
-killed and resumed ends with the weights of one that was not.
+killed and resumed ends with the weights of one that was not. Several processes that torchrun starts share each batch;
+the first of them writes and talks.
 """
 
 import json
@@ -14,13 +15,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from asrkit.atomic import write_whole
-from asrkit.batches import load, plan_epoch
+from asrkit.batches import Batch, load
 from asrkit.checkpoint import (
     checkpoint_folder,
     find_run,
@@ -30,13 +32,24 @@ from asrkit.checkpoint import (
     read_settings,
     save_checkpoint,
 )
-from asrkit.device import choose_device, loader_workers, one_core_here
-from asrkit.errors import AsrkitError
-from asrkit.metrics import Metrics
+from asrkit.device import loader_workers, one_core_here
+from asrkit.distributed import Ranks, joined
+from asrkit.epochs import plan_epoch
+from asrkit.errors import AsrkitError, SaidElsewhereError
+from asrkit.metrics import Metrics, Unwritten
 from asrkit.progress import Bar, Progress, Silent
 from asrkit.recipe import Recipe
-from asrkit.run import Run, build_updater, find_or_name_run, fix_schedule, open_run, validate_run, with_fitting_rows
-from asrkit.update import Update, Updater, learning_rate
+from asrkit.run import (
+    Run,
+    build_updater,
+    find_or_name_run,
+    fix_schedule,
+    open_run,
+    read_began,
+    validate_run,
+    with_fitting_rows,
+)
+from asrkit.update import Started, Update, Updater, learning_rate
 from asrkit.warm_start import start_from
 
 LOG_STEPS = 10  # steps averaged into one line of metrics.jsonl
@@ -77,25 +90,32 @@ def train(
     `minutes` fixes the number of steps by the speed measured before step 0; without it `train.epochs` does. `resume`
     goes on with the recipe's newest run, or with `run`, under the settings it began with. `init_from` is a run or a
     checkpoint whose weights a new run begins with, as far as they fit (warm_start.py); optimiser and schedule are new.
-    SIGTERM and Ctrl-C finish the step, save and return. `wandb` is "online" or "offline".
+    SIGTERM and Ctrl-C finish the step, save and return. `wandb` is "online" or "offline". Under torchrun this is one of
+    several processes that share each batch; their number may change when a run is resumed.
 
     Raises:
         AsrkitError: no data, a data set that does not match, no utterance that CTC can align, too many updates that
-            are not finite, a sample that cannot be read, a loader process that died, or a checkpoint that cannot be
-            written.
+            are not finite, a sample that cannot be read, a loader process that died, a checkpoint that cannot be
+            written, or another process of the training that has ended.
     """
-    target = choose_device(device)
-    with one_core_here(target), _loader_deaths_in_one_line():
+    with joined(device) as (ranks, target), one_core_here(target), _loader_deaths_in_one_line():
+        folder, started_from = ranks.of_first(
+            lambda: (
+                find_or_name_run(recipe, run=run, exp_dir=Path(exp_dir), resume=resume),
+                find_run(init_from, exp_dir) if init_from is not None else None,
+            )
+        )
         return _train(
             recipe,
             data=data,
             data_dir=Path(data_dir),
-            folder=find_or_name_run(recipe, run=run, exp_dir=Path(exp_dir), resume=resume),
+            folder=folder,
             minutes=minutes,
-            init_from=find_run(init_from, exp_dir) if init_from is not None else None,
+            init_from=started_from,
             device=target,
-            open_metrics=lambda folder: Metrics(folder, wandb=wandb, tensorboard=tensorboard),
-            progress=progress,
+            ranks=ranks,
+            open_metrics=lambda: Metrics(folder, wandb=wandb, tensorboard=tensorboard) if ranks.first else Unwritten(),
+            progress=progress if ranks.first else Silent(),
         )
 
 
@@ -125,27 +145,36 @@ def _train(
     minutes: float | None,
     init_from: Path | None,
     device: torch.device,
-    open_metrics: Callable[[Path], Metrics],
+    ranks: Ranks,
+    open_metrics: Callable[[], Metrics],
     progress: Progress,
 ) -> Path:
     began = time.monotonic()
-    training = open_run(recipe, folder, data=data, data_dir=data_dir, device=device, progress=progress)
-    updater = build_updater(training, device)
-    training = with_fitting_rows(training, updater, progress)
+    began_with = ranks.of_first(lambda: read_began(folder))
+
+    def begin() -> tuple[Run, Updater]:
+        run = open_run(
+            recipe, folder, began_with, data=data, data_dir=data_dir, device=device, ranks=ranks, progress=progress
+        )
+        updater = build_updater(run, device, ranks)
+        return with_fitting_rows(run, updater, progress), updater
+
+    training, updater = ranks.together(begin)
     if "schedule" not in training.record:
         if init_from:
             training.record["init_from"] = str(checkpoint_folder(init_from))
         training = fix_schedule(training, updater, minutes=minutes, began=began, progress=progress)
     training = replace(training, plan=replace(training.plan, short_first=training.record["schedule"]["short_first"]))
     position = _restore(training, updater, progress)
-    metrics = open_metrics(folder)
+    metrics = open_metrics()
     metrics.forget_after(position.step)
     try:
-        if not (folder / "train.json").exists():
+        if not ranks.of_first(lambda: (folder / "train.json").exists()):
             position = _loop(training, updater, position, metrics, progress)
     finally:
         metrics.close()
-    _tell_end(training, position, progress)
+    if ranks.first:
+        _tell_end(training, position, progress)
     return folder
 
 
@@ -155,9 +184,10 @@ def _loop(run: Run, updater: Updater, position: Position, metrics: Metrics, prog
     with progress.bar("training", run.steps, "step") as bar, _stop_signals() as stop:
         bar.advance(position.step)
         live = _Live(bar, metrics, saved_seconds=position.seconds)
+        begun = _Begun(run, updater, live, progress)
         while position.step < run.steps and not _patience_is_over(run, position):
-            batches = plan_epoch(run.train, run.plan, position.epoch)
-            ahead = batches[position.batch : position.batch + run.steps - position.step]
+            epoch = plan_epoch(run.train, run.plan, position.epoch)
+            ahead = islice(epoch.after(position.batch), run.steps - position.step)
             for batch in load(
                 run.train,
                 ahead,
@@ -166,20 +196,22 @@ def _loop(run: Run, updater: Updater, position: Position, metrics: Metrics, prog
                 epoch=position.epoch,
                 workers=workers,
                 pin=updater.device.type == "cuda",
+                share=updater.share,
             ):
                 lr = learning_rate(position.step, steps=run.steps, peak=run.settings.lr, warmup=run.settings.warmup)
-                update = updater.update(batch, lr=lr, step=position.step)
-                position = replace(position, step=position.step + 1, batch=position.batch + 1, seconds=live.seconds)
-                if update.bad_rows:
-                    position = _count_bad(run, position, update, progress)
-                live.show(position, update, lr=lr, audio_s=batch.audio_s)
-                if stop.is_set():
-                    _save(run, updater, position)
-                    return position
-                if live.minutes_since_save >= run.settings.save_minutes:
+                save = live.minutes_since_save >= run.settings.save_minutes
+                begun.start(batch, position, lr=lr, stop=stop.is_set(), save=save)
+                position = replace(position, step=position.step + 1, batch=position.batch + 1)
+                position = begun.read(position, leave=updater.ahead)
+                if begun.stop or begun.save:
+                    position = replace(begun.read(position), seconds=live.seconds)
                     _save(run, updater, position)
                     live.saved()
-            finished = position.batch == len(batches)
+                if begun.stop:
+                    return position
+                begun.save = False
+            position = begun.read(position)
+            finished = position.batch == len(epoch)
             if finished:
                 position = replace(position, epoch=position.epoch + 1, batch=0)
             if position.step >= run.steps or position.epoch % run.record["schedule"]["validate_epochs"] == 0:
@@ -187,26 +219,57 @@ def _loop(run: Run, updater: Updater, position: Position, metrics: Metrics, prog
             _save(run, updater, replace(position, seconds=live.seconds))
             live.saved()
         position = replace(position, seconds=live.seconds)
-        _finish(run, position)
+        if updater.ranks.first:
+            _finish(run, position)
     return position
+
+
+class _Begun:
+    """Updates that were started and not yet read: none on a CPU, some on a GPU, so that it never waits.
+
+    What some process was asked for, to stop or to save, all of them read at the same step.
+    """
+
+    def __init__(self, run: Run, updater: Updater, live: "_Live", progress: Progress) -> None:
+        self._run, self._updater, self._live, self._progress = run, updater, live, progress
+        self._waiting: deque[tuple[int, float, Started]] = deque()
+        self.stop = self.save = False
+
+    def start(self, batch: Batch, position: Position, *, lr: float, stop: bool, save: bool) -> None:
+        """One more."""
+        started = self._updater.start(batch, lr=lr, step=position.step, stop=stop, save=save)
+        self._waiting.append((position.step, lr, started))
+
+    def read(self, position: Position, leave: int = 0) -> Position:
+        """Reads, shows and counts all but the last `leave`."""
+        while len(self._waiting) > leave:
+            step, lr, started = self._waiting.popleft()
+            update = self._updater.finish(started)
+            if update.bad_rows:
+                position = _count_bad(self._run, self._updater.ranks, position, step, update, self._progress)
+            self._live.show(step + 1, position.epoch, update, lr=lr)
+            self.stop |= update.stop
+            self.save |= update.save
+        return position
 
 
 def _patience_is_over(run: Run, position: Position) -> bool:
     return 0 < run.settings.patience <= position.without_gain
 
 
-def _count_bad(run: Run, position: Position, update: Update, progress: Progress) -> Position:
+def _count_bad(run: Run, ranks: Ranks, position: Position, step: int, update: Update, progress: Progress) -> Position:
     """An update that changed nothing: named and counted; too many of them stop the run."""
     position = replace(position, bad_steps=position.bad_steps + 1)
     keys = [str(run.train.record(row)["key"]) for row in update.bad_rows]
     named = ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
     found = f"loss {update.loss:g}, gradient norm {update.grad_norm:g}"
-    progress.warn(f"step {position.step - 1} changed nothing: {found}; utterances {named}")
+    progress.warn(f"step {step} changed nothing: {found}; utterances {named}")
     if position.bad_steps > run.settings.max_bad_steps:
-        raise AsrkitError(
+        line = (
             f"{position.bad_steps} updates were not finite, train.max_bad_steps allows {run.settings.max_bad_steps}; "
             f"look at {named}, lower train.lr ({run.settings.lr:g}) or train.grad_clip ({run.settings.grad_clip:g})"
         )
+        raise AsrkitError(line) if ranks.first else SaidElsewhereError(line)
     return position
 
 
@@ -233,6 +296,8 @@ def _validate(run: Run, updater: Updater, position: Position, metrics: Metrics, 
 
 def _save(run: Run, updater: Updater, position: Position) -> None:
     """Writes checkpoints/<step>, points `best` at the best and removes what is neither among the last two nor best."""
+    if not updater.ranks.first:
+        return
     checkpoints = run.folder / "checkpoints"
     save_checkpoint(
         checkpoints / f"{position.step:08d}",
@@ -241,7 +306,7 @@ def _save(run: Run, updater: Updater, position: Position) -> None:
         tokenizer=run.tokenizer,
         recipe=run.record,
         step=position.step,
-        state={"optimizer": updater.optimizer.state_dict(), "position": asdict(position)},
+        state=updater.state() | {"position": asdict(position)},
     )
     _point_at_best(run, position)
     steps = sorted(path for path in checkpoints.iterdir() if path.name.isdigit())
@@ -262,18 +327,28 @@ def _point_at_best(run: Run, position: Position) -> None:
 
 def _restore(run: Run, updater: Updater, progress: Progress) -> Position:
     """The last whole checkpoint's weights, optimiser and position; the start where there is none."""
+    ranks = updater.ranks
+    state = ranks.of_first(lambda: _load_last(run, updater, progress))
+    ranks.take_from_first([*updater.model.state_dict().values(), *updater.features.state_dict().values()])
+    if state is None:
+        return Position()
+    updater.load_state(state)
+    position = Position(**state["position"])
+    if ranks.first:
+        _point_at_best(run, position)
+    return position
+
+
+def _load_last(run: Run, updater: Updater, progress: Progress) -> dict[str, Any] | None:
+    """Weights from the last checkpoint, and its state; without one, weights from where the run is to begin, if any."""
     folder = last_checkpoint(run.folder)
     if folder is None:
         if "init_from" in run.record:
             progress.say(str(start_from(Path(run.record["init_from"]), updater.model, run.tokenizer)))
-        return Position()
+        return None
     read_settings(folder)
     load_weights(folder, updater.model, updater.features)
-    state = load_state(folder)
-    updater.optimizer.load_state_dict(state["optimizer"])
-    position = Position(**state["position"])
-    _point_at_best(run, position)
-    return position
+    return load_state(folder)
 
 
 def _finish(run: Run, position: Position) -> None:
@@ -301,7 +376,7 @@ class _Live:
         self._bar, self._metrics = bar, metrics
         self._start = self._last = self._save = time.monotonic()
         self._saved_seconds = saved_seconds
-        self._recent: deque[tuple[Update, float, float]] = deque(maxlen=LOG_STEPS)  # update, audio and clock seconds
+        self._recent: deque[tuple[Update, float]] = deque(maxlen=LOG_STEPS)  # with seconds of the clock
 
     @property
     def seconds(self) -> float:
@@ -316,29 +391,30 @@ class _Live:
         """Saving and validating are no part of the speed."""
         self._save = self._last = time.monotonic()
 
-    def show(self, position: Position, update: Update, *, lr: float, audio_s: float) -> None:
+    def show(self, step: int, epoch: int, update: Update, *, lr: float) -> None:
+        """What the update that made it so many steps did."""
         now = time.monotonic()
         if not update.bad_rows:
-            self._recent.append((update, audio_s, now - self._last))
+            self._recent.append((update, now - self._last))
         self._last = now
         if not self._recent:
             return
-        updates, audio, clock = zip(*self._recent, strict=True)
+        updates, clock = zip(*self._recent, strict=True)
         numbers = {
             "loss": sum(each.loss for each in updates) / len(updates),
             "lr": lr,
             "grad_norm": sum(each.grad_norm for each in updates) / len(updates),
             "blank_rate": sum(each.blank_rate for each in updates) / len(updates),
-            "audio_s_per_s": sum(audio) / sum(clock),
+            "audio_s_per_s": sum(each.audio_s for each in updates) / max(1e-9, sum(clock)),
         }
         self._bar.advance(
             1,
             "loss {loss:.3f}  lr {lr:.1e}  grad {grad_norm:.2f}  blank {blank_rate:.0%}  "
             "{audio_s_per_s:.0f} audio-s/s".format(**numbers),
         )
-        if position.step % LOG_STEPS == 0:
+        if step % LOG_STEPS == 0:
             rounded = {name: round(value, 7) for name, value in numbers.items()}
-            self._metrics.write("train", position.step, position.epoch, **rounded, seconds=round(self.seconds, 1))
+            self._metrics.write("train", step, epoch, **rounded, seconds=round(self.seconds, 1))
 
 
 @contextmanager

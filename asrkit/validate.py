@@ -7,8 +7,10 @@ from itertools import chain
 
 import torch
 
-from asrkit.batches import Rows, read_batch
+from asrkit.batches import read_batch
 from asrkit.device import one_core_threads
+from asrkit.distributed import ALONE, Ranks
+from asrkit.epochs import Rows
 from asrkit.error_rates import error_rate
 from asrkit.features import LogMel
 from asrkit.model import DeepSpeech2
@@ -45,8 +47,9 @@ def validate(
     *,
     device: torch.device,
     threads: int = 1,
+    ranks: Ranks = ALONE,
 ) -> Validation:
-    """Greedy decoding of these batches of the index, several at a time in `threads` on a CPU.
+    """Greedy decoding of these batches of the index, several at a time in `threads` on a CPU, and by all ranks.
 
     Raises:
         AsrkitError: a sample cannot be read.
@@ -63,6 +66,7 @@ def validate(
         return [(text, greedy(frames[:length], tokenizer).text) for text, frames, length in each]
 
     run = one_core_threads(threads).map if threads > 1 else map
-    pairs = list(chain.from_iterable(run(decode, batches)))
+    here = list(chain.from_iterable(run(decode, batches[ranks.rank :: ranks.size])))
+    pairs = list(chain.from_iterable(ranks.of_all(here)))
     words = error_rate([(reference.split(), hypothesis.split()) for reference, hypothesis in pairs])
     return Validation(wer=words.rate, cer=error_rate(pairs).rate, words=words.units)

@@ -26,7 +26,8 @@ from figures import Figures
 
 from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.augment import Augmentation
-from asrkit.batches import EpochPlan, padding_share, plan_epoch, read_batch
+from asrkit.batches import read_batch
+from asrkit.epochs import EpochPlan, plan_epoch
 from asrkit.features import LogMel
 from asrkit.noise_data import open_noise, surroundings
 from asrkit.prepare import prepare
@@ -218,8 +219,8 @@ def main() -> None:
         around = surroundings([open_noise(folder / "noise")])
         features = LogMel(**vars(FeaturesSettings()))
         audio_s = index.seconds
-        batches = plan_epoch(index, EpochPlan(seed=1, batch_seconds=BATCH_SECONDS), 0)
-        figures.say(f"{audio_s / 3600:.2f} hours of speech; {padding_share(index, batches):.1%} of a batch is padding")
+        epoch = plan_epoch(index, EpochPlan(seed=1, batch_seconds=BATCH_SECONDS), 0)
+        figures.say(f"{audio_s / 3600:.2f} hours of speech; {epoch.padding:.1%} of a batch is padding")
         rows, speeds = [], {}
         for what, settings, augmented in (("plain", PLAIN, False), ("speed, room and noise on all", ALL, True)):
             own = speed(ours(index, Augmentation(settings, around, 1), features), audio_s)

@@ -8,17 +8,8 @@ from hypothesis import strategies as st
 from tones import make_tones
 
 from asrkit.augment import Augmentation
-from asrkit.batches import (
-    LEAST_PADDING_STEP,
-    PADDING_SHARE,
-    EpochPlan,
-    eval_batches,
-    fastest_speeds,
-    load,
-    padding_share,
-    plan_epoch,
-    read_batch,
-)
+from asrkit.batches import LEAST_PADDING_STEP, PADDING_SHARE, load, read_batch
+from asrkit.epochs import EpochPlan, eval_batches, fastest_speeds, plan_epoch
 from asrkit.errors import AsrkitError
 from asrkit.settings import AugmentSettings
 from asrkit.shards import INDEX_DTYPE, Index, JoinedIndex
@@ -51,7 +42,11 @@ class _Numbers:
 def test_every_utterance_is_in_one_batch_and_batches_keep_to_the_budget(seconds, seed, epoch, window, short_first):
     index = index_of(seconds, shards=np.arange(len(seconds)) // 20)
     plan = EpochPlan(seed=seed, batch_seconds=40, window_shards=window, short_first=short_first)
-    batches = plan_epoch(index, plan, epoch)
+    batches = list(plan_epoch(index, plan, epoch))
+    assert len(plan_epoch(index, plan, epoch)) == len(batches)
+    for done in (1, len(batches) - 1):
+        behind = list(plan_epoch(index, plan, epoch).after(done))
+        assert [rows.tolist() for rows in behind] == [rows.tolist() for rows in batches[done:]]
     assert sorted(np.concatenate(batches).tolist()) == list(range(len(seconds)))
     for rows in batches:
         assert len(rows) == 1 or index.rows["samples"][rows].max() * len(rows) <= 40 * 16_000
@@ -66,12 +61,15 @@ def test_epochs_differ_seeds_differ_and_sortagrad_goes_from_short_to_long():
     longest = [index.rows["samples"][rows].max() for rows in first]
     assert longest == sorted(longest)
     assert [rows.tolist() for rows in second] != [rows.tolist() for rows in third]
-    assert padding_share(index, second) < 0.1
+    padded = sum(index.rows["samples"][rows].max() * len(rows) for rows in second)
+    assert second.padded_s == pytest.approx(padded / 16_000)
+    assert second.padding == pytest.approx(1 - index.rows["samples"].sum() / padded)
+    assert second.padding < 0.1
 
 
 def test_a_window_of_shards_is_used_up_before_the_next():
     index = index_of(np.full(60, 1.0), shards=np.arange(60) // 10)
-    batches = plan_epoch(index, EpochPlan(seed=0, batch_seconds=5, window_shards=2), 0)
+    batches = list(plan_epoch(index, EpochPlan(seed=0, batch_seconds=5, window_shards=2), 0))
     thirds = [set(index.rows["shard"][np.concatenate(batches[start : start + 4])].tolist()) for start in (0, 4, 8)]
     assert [len(shards) for shards in thirds] == [2, 2, 2]
     assert set.union(*thirds) == set(range(6))
@@ -79,7 +77,8 @@ def test_a_window_of_shards_is_used_up_before_the_next():
 
 def test_only_chosen_rows_take_part():
     index = index_of(np.full(10, 1.0))
-    batches = plan_epoch(index, EpochPlan(seed=0, batch_seconds=3, rows=np.array([1, 4, 7, 8])), 0)
+    usable = np.isin(np.arange(10), [1, 4, 7, 8])
+    batches = list(plan_epoch(index, EpochPlan(seed=0, batch_seconds=3, usable=usable), 0))
     assert sorted(np.concatenate(batches).tolist()) == [1, 4, 7, 8]
 
 

@@ -118,15 +118,15 @@ def test_a_stopped_and_resumed_run_ends_with_the_same_weights_bit_for_bit(data_d
     whole = train(tones_recipe("model.dropout=0.2"), data_dir=data_dir, exp_dir=tmp_path / "whole", device="cpu")
     stops = iter([4, 9])  # in the middle of the first and of a later epoch
     at = [next(stops)]
-    update = train_module.Updater.update
+    start = train_module.Updater.start
 
     def stop_there(self, batch, *, lr, step, **settings):
         if lr and step == at[0]:  # not in the trial updates that measure the speed
             os.kill(os.getpid(), signal.SIGTERM)
             at[0] = next(stops, -1)
-        return update(self, batch, lr=lr, step=step, **settings)
+        return start(self, batch, lr=lr, step=step, **settings)
 
-    monkeypatch.setattr(train_module.Updater, "update", stop_there)
+    monkeypatch.setattr(train_module.Updater, "start", stop_there)
     told = Told()
     for _ in range(3):
         arguments = dict(data_dir=data_dir, exp_dir=tmp_path / "parts", run="run", resume=True, device="cpu")
@@ -165,16 +165,16 @@ def trained_in_noise(noisy_dir, tmp_path_factory):
 def test_augmented_and_resumed_with_another_number_of_workers_the_weights_are_the_same(
     noisy_dir, trained_in_noise, tmp_path, workers, monkeypatch
 ):
-    update = train_module.Updater.update
+    start = train_module.Updater.start
     stop_at = [STOP]
 
     def stop_there(self, batch, *, lr, step, **settings):
         if lr and step in stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
             stop_at.clear()
-        return update(self, batch, lr=lr, step=step, **settings)
+        return start(self, batch, lr=lr, step=step, **settings)
 
-    monkeypatch.setattr(train_module.Updater, "update", stop_there)
+    monkeypatch.setattr(train_module.Updater, "start", stop_there)
     for number in workers:
         recipe = tones_recipe("model.dropout=0.2", *NOISY, f"train.workers={number}")
         run = train(recipe, data_dir=noisy_dir, exp_dir=tmp_path, run="run", resume=True, device="cpu")
@@ -188,16 +188,16 @@ def test_augmented_and_resumed_with_another_number_of_workers_the_weights_are_th
 def test_a_loader_that_is_killed_ends_in_one_line_and_the_run_goes_on(
     noisy_dir, trained_in_noise, tmp_path, monkeypatch
 ):
-    update = train_module.Updater.update
+    start = train_module.Updater.start
     kill_at = [STOP]
 
     def kill_there(self, batch, *, lr, step, **settings):
         if lr and step in kill_at:
             multiprocessing.active_children()[0].kill()
             kill_at.clear()
-        return update(self, batch, lr=lr, step=step, **settings)
+        return start(self, batch, lr=lr, step=step, **settings)
 
-    monkeypatch.setattr(train_module.Updater, "update", kill_there)
+    monkeypatch.setattr(train_module.Updater, "start", kill_there)
     where = dict(data_dir=noisy_dir, exp_dir=tmp_path, run="run", resume=True, device="cpu")
     with pytest.raises(AsrkitError, match=r"a loader process died, perhaps because memory ran out \(.+\); --resume"):
         train(tones_recipe("model.dropout=0.2", *NOISY, "train.workers=2"), **where)
@@ -343,10 +343,10 @@ def test_a_thread_can_train(data_dir, tmp_path):
 
 
 def test_a_batch_that_a_gpu_has_no_room_for_is_one_line(data_dir, tmp_path, monkeypatch):
-    def no_room(self, batch, *, lr, step):
+    def no_room(self, batch, *, lr, step, stop=False, save=False):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    monkeypatch.setattr(train_module.Updater, "update", no_room)
+    monkeypatch.setattr(train_module.Updater, "start", no_room)
     wanted = r"a batch of \d+ s does not fit into the memory of cpu; wanted train\.batch_seconds below 4, or a"
     with pytest.raises(AsrkitError, match=wanted):
         train(tones_recipe(), data_dir=data_dir, exp_dir=tmp_path, device="cpu")
