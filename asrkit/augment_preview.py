@@ -76,7 +76,7 @@ def augment_preview(
     Raises:
         AsrkitError: no data, noises that are not prepared, or a page that cannot be written.
     """
-    data_set = resolve_data(Path(data_dir), data, recipe.name)
+    data_set = resolve_data(data_dir, data, recipe.name)
     index = JoinedIndex([data_set.index(split) for split in data_set.splits["train"]])
     if not len(index):
         raise AsrkitError(f"the train split of data set {data_set.name} has no utterances")

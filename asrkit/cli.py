@@ -22,6 +22,7 @@ from asrkit.options import (
     AsJson,
     DataDir,
     DataName,
+    DataPlace,
     DeviceName,
     ExpDir,
     RecipeName,
@@ -153,12 +154,13 @@ def train(
     device: DeviceName = "auto",
     wandb: Annotated[WandbMode | None, typer.Option(help="Also log to Weights & Biases.")] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also log to TensorBoard.")] = False,
-    data_dir: DataDir = Path("data"),
+    data_dir: DataPlace = "data",
     exp_dir: ExpDir = Path("exp"),
 ) -> None:
     """Train on prepared data.
 
-    Ctrl-C and SIGTERM save and stop; --resume goes on in the middle of an epoch.
+    Ctrl-C and SIGTERM save and stop; --resume goes on in the middle of an epoch. Several processes share the work, each
+    with a GPU or a core of its own: torchrun --nproc-per-node 4 -m asrkit train RECIPE.
 
     model=NAME takes a named architecture: deepspeech2, deepspeech2-small, deepspeech2-streaming, residual, deep or
     lstm-768. `asrkit recipe NAME` lists every setting.
@@ -170,6 +172,7 @@ def train(
       asrkit train RECIPE model.layers=3 train.lr=2e-4 augment.speeds=1.0
       asrkit train RECIPE --data clips --init-from exp/RECIPE/20261121-093000 --minutes 10
       asrkit train RECIPE --dry-run model=deepspeech2 train.batch_seconds=300
+      asrkit train RECIPE --data-dir s3://bucket/data
       asrkit train RECIPE --resume
     """
     if as_json and not dry_run:

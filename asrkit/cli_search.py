@@ -32,7 +32,10 @@ from asrkit.options import (
 )
 
 RunName = Annotated[str | None, typer.Argument(help="Name or path of a run.", show_default="the newest")]
-DataDirAsTrained = Annotated[Path | None, typer.Option(help="Where prepared data lies.", show_default="as trained")]
+DataDirAsTrained = Annotated[
+    str | None,
+    typer.Option(help="Where prepared data lies: a folder, or s3://... or https://...", show_default="as trained"),
+]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Searches at a time.", show_default="one for each core")]
 
 

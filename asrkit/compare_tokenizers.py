@@ -72,7 +72,7 @@ def compare_tokenizers(
     Raises:
         AsrkitError: no such data set.
     """
-    data_set = resolve_data(Path(data_dir), data, recipe.name)
+    data_set = resolve_data(data_dir, data, recipe.name)
     if data_set.meta.get("normalizer") != recipe.text_fingerprint():
         progress.warn(f"the recipe changed since {data_set.folder} was prepared; --text-only prepares its texts anew")
     train, dev = (_read(data_set, role, progress) for role in ("train", "dev"))

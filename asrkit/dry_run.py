@@ -70,7 +70,7 @@ def dry_run(
     target = choose_device(device)
     with one_core_here(target), tempfile.TemporaryDirectory(prefix="asrkit-dry-run-") as name:
         folder = Path(name) / "run"
-        run = open_run(recipe, folder, None, data=data, data_dir=Path(data_dir), device=target, progress=Silent())
+        run = open_run(recipe, folder, None, data=data, data_dir=data_dir, device=target, progress=Silent())
         updater = build_updater(run, target)
         run = with_fitting_rows(run, updater, progress)
         run = fix_schedule(run, updater, minutes=minutes, began=time.monotonic(), progress=progress)

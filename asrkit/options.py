@@ -24,6 +24,9 @@ Settings = Annotated[
 ]
 DataName = Annotated[str | None, typer.Option("--data", help="Name of the data set.", show_default="the recipe's")]
 DataDir = Annotated[Path, typer.Option(help="Where prepared data lies.", file_okay=False)]
+DataPlace = Annotated[
+    str, typer.Option("--data-dir", help="Where prepared data lies: a folder, or s3://... or https://...")
+]
 ExpDir = Annotated[Path, typer.Option(help="Where runs lie.", file_okay=False)]
 TUNED = "tuned, or the recipe's"
 LM = Annotated[Path | None, typer.Option("--lm", help="n-gram: .arpa, .arpa.gz, packed folder or KenLM binary.")]

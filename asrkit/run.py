@@ -29,6 +29,7 @@ from asrkit.features import LogMel
 from asrkit.noise_data import open_noise, surroundings
 from asrkit.progress import Progress
 from asrkit.recipe import Recipe, section_from_json
+from asrkit.remote import is_remote, parent
 from asrkit.settings import AugmentSettings, TrainSettings
 from asrkit.shards import DataSet, JoinedIndex, resolve_data
 from asrkit.tokenizer import Tokenizer
@@ -39,7 +40,10 @@ VALIDATION_SECONDS = 120.0  # padded seconds in a batch of validation
 STATISTICS_S = 3600.0  # of sound that train mean and variance are taken from: seconds of work
 MAY_CHANGE = ("train.workers", "train.save_minutes", "train.max_bad_steps")  # when resuming: no number depends on them
 SHORT_FIRST_EPOCHS = 2  # an epoch from short to long must be followed by another, or the long ones are never seen
-WINDOW_HOURS = 1000.0  # planned, and read, at a time: enough for utterances of like lengths
+WINDOW_HOURS = 1000.0  # planned, and read, at a time, of speech on this machine
+REMOTE_WINDOW_HOURS = (
+    20.0  # of speech far away: two windows are 3 GB of FLAC, and enough for utterances of like lengths
+)
 CORPUS_BATCHES = 200  # in an epoch, where the recipe leaves the size of a batch open: small corpora need updates
 BATCH_SECONDS = (20.0, 320.0)  # least and most that this choice gives
 
@@ -107,7 +111,7 @@ def open_run(
     began: dict[str, Any] | None,
     *,
     data: str | None,
-    data_dir: Path,
+    data_dir: str | Path,
     device: torch.device,
     ranks: Ranks = ALONE,
     progress: Progress,
@@ -119,23 +123,23 @@ def open_run(
     """
     if began is not None:
         record = began
-        data_set = resolve_data(Path(record["data"]["folder"]).parent, record["data"]["name"], recipe.name)
+        data_set = resolve_data(parent(record["data"]["folder"]), record["data"]["name"], recipe.name)
         _keep_settings(recipe, record, folder)
         progress.say(f"resuming {folder} with the settings it began with")
     else:
         data_set = resolve_data(data_dir, data, recipe.name)
         record = recipe.to_json() | {"splits": data_set.splits}
     train, dev = (_joined(data_set, record, role) for role in ("train", "dev"))
-    now = {"name": data_set.name, "folder": str(data_set.folder.resolve()), "fingerprint": train.fingerprint}
+    now = {"name": data_set.name, "folder": data_set.place, "fingerprint": train.fingerprint}
     if record.setdefault("data", now)["fingerprint"] != now["fingerprint"]:
-        raise AsrkitError(f"data {data_set.folder} changed since {folder} began; start a new run without --resume")
+        raise AsrkitError(f"data {data_set.place} changed since {folder} began; start a new run without --resume")
     settings: TrainSettings = section_from_json(TrainSettings, record["train"])
     if settings.batch_seconds == 0:
         least, most = BATCH_SECONDS
         settings = replace(settings, batch_seconds=round(min(most, max(least, train.seconds / CORPUS_BATCHES)), 1))
         record["train"] = asdict(settings)
     record.setdefault("replicas", choose_replicas(device, settings.batch_seconds) if ranks.size == 1 else 1)
-    record.setdefault("window_shards", _window_shards(train))
+    record.setdefault("window_shards", window_shards(train))
     return Run(
         folder=folder,
         record=record,
@@ -149,22 +153,23 @@ def open_run(
     )
 
 
-def _window_shards(train: JoinedIndex) -> int:
+def window_shards(train: JoinedIndex) -> int:
     """How many shards are planned at a time: all (0) of a corpus that is not large."""
-    hours = train.seconds / 3600
+    hours, most = train.seconds / 3600, REMOTE_WINDOW_HOURS if train.is_remote else WINDOW_HOURS
     shards = int(train.rows[-1]["shard"]) + 1
-    return max(1, int(shards * WINDOW_HOURS / hours)) if hours > WINDOW_HOURS else 0
+    return max(1, int(shards * most / hours)) if hours > most else 0
 
 
-def _open_augmentation(record: dict[str, Any], data_dir: Path, seed: int) -> Augmentation:
-    """With the noises and rooms that the run began with.
+def _open_augmentation(record: dict[str, Any], data_dir: str | Path, seed: int) -> Augmentation:
+    """With the noises and rooms that the run began with; beside speech far away they are in ./data.
 
     Raises:
         AsrkitError: a data set of noises is missing, or changed since the run began.
     """
     settings: AugmentSettings = section_from_json(AugmentSettings, record["augment"]).in_force()
     began = record.get("noise", [])
-    folders = [Path(each["folder"]) for each in began] or [data_dir / name for name in settings.noise]
+    noise_dir = Path("data") if is_remote(data_dir) else Path(data_dir)
+    folders = [Path(each["folder"]) for each in began] or [noise_dir / name for name in settings.noise]
     found = [open_noise(folder) for folder in folders]
     now = [{"folder": str(noise.folder.resolve()), "fingerprint": noise.fingerprint} for noise in found]
     for before, after in zip(began, now, strict=False):

@@ -16,17 +16,19 @@ Shapes: S is samples, N is utterances, U is labels.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from asrkit import audio
+from asrkit import audio, remote
 from asrkit.errors import AsrkitError, did_you_mean
 from asrkit.tokenizer import Tokenizer, load_tokenizer
 
@@ -43,6 +45,7 @@ INDEX_DTYPE = np.dtype(
         ("line", "<u8"),  # byte offset of its line in index.jsonl
     ]
 )
+FETCHES = 3  # of a shard: another process may remove it before it is opened
 _AGAIN = "run asrkit prepare again"
 
 
@@ -81,6 +84,7 @@ class Index:
     def __init__(self, folder: Path, meta: Mapping[str, Any]) -> None:
         self.folder = folder
         self._meta = meta
+        self._address = remote.address_of(folder.parent)  # of its data set; None where it is on this machine
 
     @classmethod
     def open(cls, folder: Path) -> "Index":
@@ -105,7 +109,8 @@ class Index:
 
     def _check_sizes(self) -> None:
         for name, size in self._meta["shard_bytes"].items():
-            _check_size(shard_path(self.folder, int(name)), size)
+            if not self.is_remote:
+                _check_size(shard_path(self.folder, int(name)), size)
         _check_size(self.folder / "index.jsonl", self._meta["jsonl_bytes"])
         for name, found, wanted in (
             ("index.npy", len(self.rows), self._meta["utterances"]),
@@ -115,7 +120,7 @@ class Index:
                 raise AsrkitError(f"{self.folder / name} has {found} rows, index.json says {wanted}: {_AGAIN}")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder, "_meta": self._meta}
+        return {"folder": self.folder, "_meta": self._meta, "_address": self._address}
 
     def __len__(self) -> int:
         return int(self._meta["utterances"])
@@ -154,7 +159,7 @@ class Index:
         row = self.rows[i]
         path = shard_path(self.folder, int(row["shard"]))
         try:
-            with path.open("rb") as file:
+            with self._shard(int(row["shard"])) as file:
                 file.seek(int(row["offset"]))
                 data = file.read(int(row["size"]))
             samples = audio.decode(data)
@@ -165,6 +170,35 @@ class Index:
         if len(samples) != row["samples"]:
             raise AsrkitError(f"{path} does not match its index at {self.record(i)['key']!r}: {_AGAIN}")
         return samples
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether its shards are far away, and come when they are asked for."""
+        return self._address is not None
+
+    def fetch_shard(self, number: int) -> None:
+        """Makes a shard that is far away a file of this machine, if it is none yet.
+
+        Raises:
+            AsrkitError: it cannot be reached, or is not of the size that the index noted.
+        """
+        path, size = shard_path(self.folder, number), self._meta["shard_bytes"][str(number)]
+        remote.fetch(f"{self._address}/{self.folder.name}/{path.name}", path, size)
+
+    def keep_shards(self, numbers: Iterable[int]) -> None:
+        """Removes all others of those that were fetched."""
+        kept = {shard_path(self.folder, number) for number in numbers}
+        for path in self.folder.glob("shard-*.tar"):
+            if self.is_remote and path not in kept:
+                path.unlink(missing_ok=True)
+
+    def _shard(self, number: int) -> IO[bytes]:
+        path = shard_path(self.folder, number)
+        for _ in range(FETCHES if self.is_remote else 0):
+            with suppress(FileNotFoundError):
+                return path.open("rb")
+            self.fetch_shard(number)
+        return path.open("rb")
 
     @property
     def seconds(self) -> float:
@@ -192,10 +226,10 @@ class JoinedIndex(Index):
     def __init__(self, indexes: Sequence[Index]) -> None:
         self._indexes = list(indexes)
         self._starts = np.cumsum([0] + [len(index) for index in indexes])  # (splits + 1,)
-        self.folder = self._indexes[0].folder
+        self.folder, self._address = self._indexes[0].folder, self._indexes[0]._address
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("_indexes", "_starts", "folder")}
+        return {name: getattr(self, name) for name in ("_indexes", "_starts", "folder", "_address")}
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -205,13 +239,25 @@ class JoinedIndex(Index):
         """As Index.rows; places within files (offset, tokens, line) remain those of each split."""
         if len(self._indexes) == 1:
             return self._indexes[0].rows
-        parts, first_shard = [], 0
-        for index in self._indexes:
-            part = np.array(index.rows)
-            part["shard"] += first_shard
-            first_shard = int(part["shard"].max()) + 1 if len(part) else first_shard
-            parts.append(part)
+        parts = [np.array(index.rows) for index in self._indexes]
+        for part, first in zip(parts, self._first_shards, strict=True):
+            part["shard"] += first
         return np.concatenate(parts)
+
+    @cached_property
+    def _first_shards(self) -> list[int]:
+        """The number that each split's shard 0 has here."""
+        counts = [int(index.rows[-1]["shard"]) + 1 if len(index) else 0 for index in self._indexes]
+        return [sum(counts[:place]) for place in range(len(counts))]
+
+    def fetch_shard(self, number: int) -> None:
+        which = bisect_right(self._first_shards, number) - 1
+        self._indexes[which].fetch_shard(number - self._first_shards[which])
+
+    def keep_shards(self, numbers: Iterable[int]) -> None:
+        kept = list(numbers)
+        for index, first in zip(self._indexes, self._first_shards, strict=True):
+            index.keep_shards([number - first for number in kept])
 
     def _at(self, i: int) -> tuple[Index, int]:
         which = int(np.searchsorted(self._starts, i, side="right")) - 1
@@ -247,10 +293,15 @@ class DataSet:
     """What prepare made: `splits` names the splits of each role (train, dev, test), `meta` is prepare.json."""
 
     name: str
-    folder: Path
+    folder: Path  # on this machine, all of it or, where it is far away, what was fetched of it
     recipe_name: str
     splits: dict[str, list[str]]
     meta: dict[str, Any]
+
+    @property
+    def place(self) -> str:
+        """Where it is: the address of data far away, or its folder."""
+        return remote.address_of(self.folder) or str(self.folder.resolve())
 
     def index(self, split: str) -> Index:
         """The index of one split.
@@ -289,13 +340,14 @@ class DataSet:
         return load_tokenizer(self.folder / "tokenizer")
 
 
-def open_data(data_dir: Path, name: str) -> DataSet:
-    """The prepared data set data_dir/name.
+def open_data(data_dir: str | Path, name: str) -> DataSet:
+    """The prepared data set data_dir/name; `data_dir` is a folder, or the address of one.
 
     Raises:
-        AsrkitError: there is none, or prepare did not end.
+        AsrkitError: there is none, or prepare did not end; it cannot be reached.
     """
-    folder = Path(data_dir) / name
+    data_dir = remote.mirror(str(data_dir), name) if remote.is_remote(data_dir) else Path(data_dir)
+    folder = data_dir / name
     path = folder / "prepare.json"
     if not path.is_file():
         state = "is not prepared to the end" if folder.is_dir() else "does not exist"
@@ -306,13 +358,18 @@ def open_data(data_dir: Path, name: str) -> DataSet:
     return DataSet(name=name, folder=folder, recipe_name=meta["recipe"], splits=meta["splits"], meta=meta)
 
 
-def resolve_data(data_dir: Path, name: str | None, recipe_name: str) -> DataSet:
+def resolve_data(data_dir: str | Path, name: str | None, recipe_name: str) -> DataSet:
     """The data set of that name; without one, the recipe's own, or the only one prepared with the recipe.
 
+    What is far away cannot be listed, so that there it is the recipe's own.
+
     Raises:
-        AsrkitError: none or several, or it was prepared with another recipe.
+        AsrkitError: none or several, or it was prepared with another recipe; it cannot be reached.
     """
+    if name is None and remote.is_remote(data_dir):
+        name = recipe_name
     if name is None:
+        data_dir = Path(data_dir)
         prepared = _prepared_with(data_dir, recipe_name)
         if not prepared:
             raise AsrkitError(

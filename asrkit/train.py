@@ -51,6 +51,7 @@ from asrkit.run import (
 )
 from asrkit.update import Started, Update, Updater, learning_rate
 from asrkit.warm_start import start_from
+from asrkit.window_cache import follow
 
 LOG_STEPS = 10  # steps averaged into one line of metrics.jsonl
 KEPT_CHECKPOINTS = 2  # the last ones, beside the best
@@ -108,7 +109,7 @@ def train(
         return _train(
             recipe,
             data=data,
-            data_dir=Path(data_dir),
+            data_dir=data_dir,
             folder=folder,
             minutes=minutes,
             init_from=started_from,
@@ -140,7 +141,7 @@ def _train(
     recipe: Recipe,
     *,
     data: str | None,
-    data_dir: Path,
+    data_dir: str | Path,
     folder: Path,
     minutes: float | None,
     init_from: Path | None,
@@ -187,7 +188,7 @@ def _loop(run: Run, updater: Updater, position: Position, metrics: Metrics, prog
         begun = _Begun(run, updater, live, progress)
         while position.step < run.steps and not _patience_is_over(run, position):
             epoch = plan_epoch(run.train, run.plan, position.epoch)
-            ahead = islice(epoch.after(position.batch), run.steps - position.step)
+            ahead = islice(follow(run.train, epoch, position.batch, workers), run.steps - position.step)
             for batch in load(
                 run.train,
                 ahead,

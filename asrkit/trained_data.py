@@ -5,6 +5,7 @@ from pathlib import Path
 from asrkit.checkpoint import Checkpoint
 from asrkit.errors import AsrkitError
 from asrkit.progress import Progress, Silent
+from asrkit.remote import parent
 from asrkit.shards import DataSet, joined_fingerprint, open_data
 
 
@@ -17,8 +18,7 @@ def data_of(checkpoint: Checkpoint, data_dir: str | Path | None = None, *, progr
     recorded = checkpoint.recipe.get("data")
     if not recorded:
         raise AsrkitError(f"checkpoint {checkpoint.path} does not say what data it was trained on; wanted one of a run")
-    folder = Path(recorded["folder"])
-    data = open_data(Path(data_dir) if data_dir is not None else folder.parent, recorded["name"])
+    data = open_data(data_dir if data_dir is not None else parent(recorded["folder"]), recorded["name"])
     if data.tokenizer().fingerprint() != checkpoint.tokenizer.fingerprint():
         raise AsrkitError(
             f"data {data.folder} was prepared with another tokenizer than checkpoint {checkpoint.path} has; wanted the "

@@ -1,0 +1,173 @@
+"""The address of prepared data in an object store or on a web server in; its files on this machine out.
+
+What is small (prepare.json, the tokenizer, indexes) is fetched when the data is opened, and again when it was prepared
+again. Shards come when they are asked for, each whole, read from begin to end; window_cache.py has two windows of them
+at a time. All lie in $XDG_CACHE_HOME/asrkit, in a folder for each address, which may be deleted at any time.
+
+fsspec speaks to the stores: s3://bucket/folder, https://host/folder, and whatever else it has a package for.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from asrkit.atomic import part_of, storing_in, write_whole
+from asrkit.errors import AsrkitError
+
+RETRIES = 5
+FIRST_WAIT_S = 0.5  # before the first retry; doubled each time
+MARK = "remote.json"  # in a data set's folder: where it was fetched from
+_TOKENIZER = ("tokenizer.json", "tokenizer.model")  # the second with subwords only
+_INDEX = ("index.jsonl", "index.npy", "tokens.npy", "index.json")
+
+
+def is_remote(data_dir: str | Path) -> bool:
+    """Whether it is an address, not a folder of this machine."""
+    return "://" in str(data_dir)
+
+
+def parent(place: str) -> str | Path:
+    """The data dir that a data set's folder or address is in."""
+    return place.rstrip("/").rpartition("/")[0] if is_remote(place) else Path(place).parent
+
+
+def mirror(data_dir: str, name: str) -> Path:
+    """The folder of this machine that is to the data set `name` what `data_dir` is, all but the shards in place.
+
+    Raises:
+        AsrkitError: no such data, or it cannot be reached; a package for such addresses is missing.
+    """
+    address = f"{data_dir.rstrip('/')}/{name}"
+    home = _cache() / sha256(data_dir.rstrip("/").encode()).hexdigest()[:16]
+    folder = home / name
+    with storing_in(home):
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder / MARK):
+            try:
+                prepared = _read(f"{address}/prepare.json")
+            except FileNotFoundError:
+                raise AsrkitError(
+                    f"{address}/prepare.json does not exist; wanted the address of a folder with prepared data sets, and "
+                    "--data NAME where it is not the recipe's"
+                ) from None
+            path = folder / "prepare.json"
+            if not path.is_file() or path.read_bytes() != prepared:
+                path.unlink(missing_ok=True)
+                write_whole(folder / MARK, json.dumps({"address": address}).encode())
+                _fetch_small(address, folder, prepared)
+                write_whole(path, prepared)
+    return home
+
+
+def _fetch_small(address: str, folder: Path, prepared: bytes) -> None:
+    try:
+        splits = [split for splits in json.loads(prepared)["splits"].values() for split in splits]
+    except (ValueError, KeyError, AttributeError) as error:
+        raise AsrkitError(f"{address}/prepare.json is damaged; upload the data again, prepare.json last") from error
+    (folder / "tokenizer").mkdir(exist_ok=True)
+    for name in _TOKENIZER:
+        try:
+            write_whole(folder / "tokenizer" / name, _read(f"{address}/tokenizer/{name}"))
+        except FileNotFoundError:
+            if name == _TOKENIZER[0]:
+                raise AsrkitError(f"{address}/tokenizer/{name} does not exist; upload the data again") from None
+    for split in splits:
+        there = _inside(folder, split)
+        there.mkdir(exist_ok=True)
+        for old in there.glob("shard-*.tar"):
+            old.unlink()
+        for name in _INDEX:
+            fetch(f"{address}/{split}/{name}", there / name, again=True)
+
+
+def _inside(folder: Path, split: str) -> Path:
+    """The split's folder; a name from elsewhere may not lead out of the data set's."""
+    if not split or Path(split).name != split or split == "..":
+        raise AsrkitError(f"prepare.json of {folder.name} names a split {split!r}; wanted the plain name of a folder")
+    return folder / split
+
+
+def address_of(folder: Path) -> str | None:
+    """Where a data set's folder was fetched from; None where it was prepared here."""
+    try:
+        mark: dict[str, Any] = json.loads((folder / MARK).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise AsrkitError(f"{folder / MARK} is damaged; delete {folder}: it will be fetched again") from error
+    return str(mark["address"])
+
+
+def fetch(address: str, path: Path, size: int | None = None, *, again: bool = False) -> None:
+    """Makes the file on this machine, where it is not there yet, for all processes that ask for it.
+
+    Raises:
+        AsrkitError: it does not exist there, cannot be reached, or is not of that size.
+    """
+    with storing_in(path.parent), _locked(path):
+        if path.exists() and not again:
+            return
+        part = part_of(path)
+        try:
+            _patiently(address, lambda store, name: store.get_file(name, str(part)))
+            if size is not None and part.stat().st_size != size:
+                raise AsrkitError(
+                    f"{address} has {part.stat().st_size} bytes, its index says {size}: upload the data again"
+                )
+            os.replace(part, path)
+        except FileNotFoundError:
+            raise AsrkitError(f"{address} does not exist; upload the data again, prepare.json last") from None
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _read(address: str) -> bytes:
+    return bytes(_patiently(address, lambda store, name: store.cat_file(name)))
+
+
+def _patiently(address: str, take: Callable[[Any, str], Any]) -> Any:
+    """What `take` makes of the store and the name in it; what fails is tried again, a little later each time.
+
+    Raises:
+        AsrkitError: it failed to the last, or a package is missing.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError as error:
+        raise AsrkitError("data far away needs packages: pip install 'asrkit[remote]'") from error
+    wait_s = FIRST_WAIT_S
+    for left in reversed(range(RETRIES)):
+        try:
+            return take(*url_to_fs(address))
+        except FileNotFoundError:
+            raise
+        except ImportError as error:
+            raise AsrkitError(f"{address} needs a package: pip install 'asrkit[remote]' ({error})") from error
+        except ValueError as error:  # fsspec knows no such protocol
+            raise AsrkitError(f"{address} cannot be opened ({error})") from error
+        except Exception as error:  # every store has errors of its own
+            if not left or isinstance(error, PermissionError):
+                line = (str(error) or type(error).__name__).splitlines()[0]
+                raise AsrkitError(f"{address} cannot be read ({line}); start again when it can be") from error
+            time.sleep(wait_s)
+            wait_s *= 2
+    raise AssertionError("unreachable")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process at a time."""
+    from filelock import FileLock
+
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        yield
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "asrkit"

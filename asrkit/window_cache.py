@@ -1,0 +1,72 @@
+"""The batches of an epoch in, the same out, their shards being fetched ahead of them where they are far away.
+
+Two windows of shards are on this machine at a time: that which is being trained on, and the one before until its last
+batches are read, or the next. A process that wants a shard which is not there yet fetches it itself.
+"""
+
+import threading
+from collections.abc import Iterator
+from itertools import islice
+
+from asrkit.batches import PREFETCHED
+from asrkit.epochs import Epoch, Rows, Window
+from asrkit.errors import AsrkitError
+from asrkit.shards import JoinedIndex
+
+
+def follow(index: JoinedIndex, epoch: Epoch, done: int, workers: int) -> Iterator[Rows]:
+    """The batches behind the first `done`, for a loader with so many processes."""
+    if not index.is_remote:
+        yield from epoch.after(done)
+        return
+    late = PREFETCHED * max(1, workers) + 1  # batches of the last window that may still be read
+    windows = epoch.windows()
+    window = next(windows, None)
+    while window is not None and done >= len(window.turns):
+        done -= len(window.turns)
+        window = next(windows, None)
+    fetching = _Fetching(index, window) if window is not None else None
+    ahead: _Fetching | None = None
+    try:
+        while window is not None and fetching is not None:
+            following = next(windows, None)
+            for place, rows in enumerate(islice(window, done, None)):
+                if place == late and following is not None:
+                    ahead = _turn(index, window, following)
+                yield rows
+            if ahead is None and following is not None:
+                ahead = _turn(index, window, following)
+            fetching.end()
+            window, fetching, ahead, done = following, ahead, None, 0
+    finally:
+        for each in (fetching, ahead):
+            if each is not None:
+                each.end()
+
+
+def _turn(index: JoinedIndex, window: Window, following: Window) -> "_Fetching":
+    """Makes room for the next window and begins to fetch it."""
+    index.keep_shards({*window.shards.tolist(), *following.shards.tolist()})
+    return _Fetching(index, following)
+
+
+class _Fetching:
+    """A thread that fetches a window's shards, one after the other; what it cannot have, a reader will complain of."""
+
+    def __init__(self, index: JoinedIndex, window: Window) -> None:
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(index, window), daemon=True, name="shards")
+        self._thread.start()
+
+    def _run(self, index: JoinedIndex, window: Window) -> None:
+        for shard in window.shards.tolist():
+            if self._over.is_set():
+                return
+            try:
+                index.fetch_shard(shard)
+            except AsrkitError:
+                return
+
+    def end(self) -> None:
+        """Its window is used up, or nobody wants it any more."""
+        self._over.set()

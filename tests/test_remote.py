@@ -1,0 +1,226 @@
+"""Prepared data on a web server and in an object store: the same training, two windows of shards, clear errors."""
+
+import json
+import shutil
+import threading
+from collections import Counter
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tones import make_tones, tones_recipe
+
+from asrkit import remote, window_cache
+from asrkit import run as run_module
+from asrkit.checkpoint import last_checkpoint, load_checkpoint
+from asrkit.epochs import EpochPlan, plan_epoch
+from asrkit.errors import AsrkitError
+from asrkit.shards import JoinedIndex, open_data, resolve_data
+from asrkit.train import train
+from asrkit.trained_data import data_of
+
+SHARDS = 6
+
+
+@pytest.fixture(autouse=True)
+def quick_and_at_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(remote, "FIRST_WAIT_S", 0.0)
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    make_tones(folder, shards=SHARDS)
+    return folder
+
+
+class Web:
+    """A web server over a folder; `asked` counts what was asked for, `fails` are statuses of the next answers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.asked: Counter[str] = Counter()
+        self.fails: list[int] = []
+        web = self
+
+        class Handler(SimpleHTTPRequestHandler):
+            def do_GET(self) -> None:
+                web.asked[self.path.lstrip("/")] += 1
+                if web.fails:
+                    self.send_error(web.fails.pop(0))
+                else:
+                    super().do_GET()
+
+            def log_message(self, *args) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+        self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def web(data_dir, tmp_path):
+    folder = tmp_path / "served"
+    shutil.copytree(data_dir, folder)
+    server = Web(folder)
+    server.folder = folder
+    yield server
+    server.close()
+
+
+def final_weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(last_checkpoint(run) / "model.safetensors")
+
+
+def cached(home: Path, split: str = "train") -> set[str]:
+    return {path.name for path in home.glob(f"asrkit/*/tones/{split}/shard-*.tar")}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_training_from_a_web_server_is_training_from_a_folder(data_dir, web, tmp_path, monkeypatch, workers):
+    """The same weights; each shard fetched once an epoch, and never more than two windows of them are here."""
+    for name in ("WINDOW_HOURS", "REMOTE_WINDOW_HOURS"):
+        seconds = open_data(data_dir, "tones").index("train").seconds
+        monkeypatch.setattr(run_module, name, 1.01 * seconds / SHARDS / 3600)
+    monkeypatch.setattr(window_cache, "PREFETCHED", 1)
+    most = 0
+    turn = window_cache._turn
+
+    def watched(*arguments):
+        nonlocal most
+        fetching = turn(*arguments)
+        most = max(most, len(cached(tmp_path / "cache")))
+        return fetching
+
+    monkeypatch.setattr(window_cache, "_turn", watched)
+    recipe = tones_recipe("train.epochs=2", "train.batch_seconds=1.5", f"train.workers={workers}")
+    runs = [
+        train(recipe, data_dir=place, exp_dir=tmp_path / str(number), device="cpu")
+        for number, place in enumerate((data_dir, web.address))
+    ]
+    record = json.loads((runs[1] / "recipe.json").read_text(encoding="utf-8"))
+    assert record["window_shards"] == 1 and record["data"]["folder"] == f"{web.address}/tones"
+    here, there = map(final_weights, runs)
+    assert all(torch.equal(here[name], there[name]) for name in here)
+    assert most == 2
+    # Measuring the speed and the statistics asks for all of them once, and two epochs do again.
+    asked = [web.asked[f"tones/train/shard-{number:06d}.tar"] for number in range(SHARDS)]
+    assert max(asked) <= 4 and min(asked) >= 2
+
+
+def test_two_windows_at_a_time(web):
+    """Windows of two shards: the next is fetched when the last one's batches are read, and the last one is removed."""
+    index = JoinedIndex([open_data(web.address, "tones").index("train")])
+    epoch = plan_epoch(index, EpochPlan(seed=3, batch_seconds=1.0, window_shards=2), 0)
+    order = [set(window.shards.tolist()) for window in epoch.windows()]
+    seen = []
+    for rows in window_cache.follow(index, epoch, 0, workers=0):
+        for row in rows.tolist():
+            index.audio(row)
+        here = {int(path.name[6:12]) for path in index.folder.glob("shard-*.tar")}
+        seen.append((set(index.rows["shard"][rows].tolist()), here))
+    assert len(seen) == len(epoch)
+    for shards, here in seen:
+        window = next(place for place, each in enumerate(order) if shards <= each)
+        allowed = [set().union(*order[max(0, window - 1) : window + 1]), set().union(*order[window : window + 2])]
+        assert any(here <= each for each in allowed)
+
+
+@pytest.mark.parametrize("done", [0, 1, 5, 14])
+def test_it_may_begin_anywhere(web, done):
+    index = JoinedIndex([open_data(web.address, "tones").index("train")])
+    epoch = plan_epoch(index, EpochPlan(seed=3, batch_seconds=1.0, window_shards=1), 0)
+    wanted = [rows.tolist() for rows in epoch][done:]
+    assert [rows.tolist() for rows in window_cache.follow(index, epoch, done, workers=1)] == wanted
+
+
+def test_an_object_store_serves_as_well(data_dir, tmp_path, monkeypatch):
+    boto3 = pytest.importorskip("boto3")
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "test")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        store = boto3.client("s3")
+        store.create_bucket(Bucket="speech")
+        for path in sorted(data_dir.rglob("*")):
+            if path.is_file():
+                store.upload_file(str(path), "speech", f"corpora/{path.relative_to(data_dir)}")
+        here, there = (open_data(place, "tones").index("test") for place in (data_dir, "s3://speech/corpora"))
+        for row in range(len(here)):
+            np.testing.assert_array_equal(there.audio(row), here.audio(row))
+            assert there.record(row) == here.record(row)
+        with pytest.raises(
+            AsrkitError, match=r"s3://speech/corpora/nothing/prepare\.json does not exist; wanted the ad"
+        ):
+            open_data("s3://speech/corpora", "nothing")
+    finally:
+        server.stop()
+
+
+def test_it_is_decoded_from_where_it_was_trained_on(web, tmp_path):
+    run = train(tones_recipe("train.epochs=1"), data_dir=web.address, exp_dir=tmp_path, device="cpu")
+    data = data_of(load_checkpoint(run))
+    assert data.place == f"{web.address}/tones"
+    assert len(data.index("test").audio(0)) == data.index("test").rows[0]["samples"]
+
+
+def test_what_was_fetched_is_not_fetched_again_until_it_is_prepared_again(web, tmp_path):
+    for _ in range(2):
+        data = resolve_data(web.address, None, "tones")
+        data.index("dev").audio(0)
+    assert web.asked["tones/train/index.npy"] == web.asked["tones/dev/shard-000000.tar"] == 1
+    meta = json.loads((web.folder / "tones" / "prepare.json").read_text())
+    (web.folder / "tones" / "prepare.json").write_text(json.dumps(meta | {"again": True}))
+    resolve_data(web.address, None, "tones").index("dev").audio(0)
+    assert web.asked["tones/train/index.npy"] == web.asked["tones/dev/shard-000000.tar"] == 2
+
+
+def test_what_fails_once_is_tried_again(web):
+    web.fails += [503, 500]
+    assert open_data(web.address, "tones").name == "tones"
+
+
+def test_a_store_that_is_gone_a_cut_shard_and_an_odd_split_are_one_line(web):
+    index = open_data(web.address, "tones").index("train")
+    shard = web.folder / "tones" / "train" / "shard-000000.tar"
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-1])
+    with pytest.raises(
+        AsrkitError, match=rf"shard-000000\.tar has {len(whole) - 1} bytes, its index says {len(whole)}: up"
+    ):
+        index.audio(0)
+    shard.unlink()
+    with pytest.raises(AsrkitError, match=r"shard-000000\.tar does not exist; upload the data again"):
+        index.audio(0)
+    assert not cached(index.folder.parents[3])
+    web.fails += [500] * 9
+    with pytest.raises(
+        AsrkitError, match=r"http.*prepare\.json cannot be read \(500, .+\); start again when it can be"
+    ):
+        open_data(web.address, "tones")
+    web.fails.clear()
+    (web.folder / "tones" / "prepare.json").write_text('{"splits": {"train": ["../../out"]}}')
+    with pytest.raises(AsrkitError, match=r"names a split '\.\./\.\./out'; wanted the plain name of a folder"):
+        open_data(web.address, "tones")
+
+
+def test_an_address_that_nothing_can_open_is_one_line():
+    with pytest.raises(
+        AsrkitError, match=r"gopher://a/tones/prepare\.json cannot be opened \(Protocol not known: goph"
+    ):
+        open_data("gopher://a", "tones")
