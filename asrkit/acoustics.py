@@ -38,8 +38,9 @@ def active_power(samples: Samples) -> float:
     above: the limit rises with the mean until no more frames fall below it.
     """
     count = max(1, len(samples) // _ACTIVE_FRAME)
-    frames = np.array_split(np.square(samples, dtype=np.float64)[: count * _ACTIVE_FRAME], count)
-    powers = np.array([frame.mean() if len(frame) else 0.0 for frame in frames])
+    if not len(samples):
+        return 0.0
+    powers = np.square(samples[: count * _ACTIVE_FRAME], dtype=np.float64).reshape(count, -1).mean(axis=1)
     limit, heard = 0.0, powers
     while True:
         limit = heard.mean() * _ACTIVE_MARGIN

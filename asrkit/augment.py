@@ -6,8 +6,9 @@ Shapes: S samples, B utterances, T frames, F mel bins, M masks.
 """
 
 import math
+from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from asrkit.acoustics import add_noises, cut_to, reverberate, through_codec
 from asrkit.audio import Samples, change_speed
 from asrkit.settings import AugmentSettings
 
+REMEMBERED_BYTES = 64 << 20  # of noises, and as much of rooms
 _SURROUNDINGS = 1  # a stream of random numbers of their own: speeds and masks do not depend on what else is drawn
 
 
@@ -49,6 +51,33 @@ class Sounds(Protocol):
 
     def audio(self, i: int) -> Samples:
         """One of them (S,)."""
+
+
+class Remembered:
+    """Sounds that are asked for again and again: the last ones stay decoded, up to REMEMBERED_BYTES in each process."""
+
+    def __init__(self, sounds: Sounds) -> None:
+        self._sounds = sounds
+        self._kept: OrderedDict[int, Samples] = OrderedDict()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._sounds)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_sounds": self._sounds, "_kept": OrderedDict(), "_bytes": 0}
+
+    def audio(self, i: int) -> Samples:
+        """One of them (S,); not to be written to."""
+        if i in self._kept:
+            self._kept.move_to_end(i)
+            return self._kept[i]
+        sound = self._sounds.audio(i)
+        self._kept[i] = sound
+        self._bytes += sound.nbytes
+        while self._bytes > REMEMBERED_BYTES:
+            self._bytes -= self._kept.popitem(last=False)[1].nbytes
+        return sound
 
 
 @dataclass(frozen=True)

@@ -77,29 +77,43 @@ class LogMel(nn.Module):
         """(B, S) signal with its padding -> (B, T, F) log-mel of every whole frame, not yet normalised."""
         short = self.fft_samples - padded.shape[1]
         padded = nn.functional.pad(padded, (0, max(0, short)))
-        spectrum = torch.stft(
-            padded,
-            self.fft_samples,
-            hop_length=self.hop_samples,
-            win_length=self.window_samples,
-            window=self.window,
-            center=False,
-            return_complex=True,
-        )  # (B, fft bins, T)
-        power = spectrum.real.square() + spectrum.imag.square()
-        return torch.log(power.transpose(1, 2) @ self.mel_weights + LOG_FLOOR)
+        count = 1 + (padded.shape[1] - self.fft_samples) // self.hop_samples
+        # The window is in the middle of what is transformed, as in torch.stft; the power is the same anywhere in it.
+        left = (self.fft_samples - self.window_samples) // 2
+        frames = padded[:, left:].unfold(1, self.window_samples, self.hop_samples)[:, :count] * self.window
+        parts = torch.view_as_real(torch.fft.rfft(frames, n=self.fft_samples))  # (B, T, fft bins, 2)
+        real, imaginary = parts.unbind(dim=3)
+        power = real.square().addcmul_(imaginary, imaginary)
+        return (power @ self.mel_weights).add_(LOG_FLOOR).log_()
 
     @torch.no_grad()
     def raw(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, S), (B,) -> log-mel (B, T, F) not yet normalised, lengths (B,), and a (B, T) mask of sounding frames."""
-        valid = length_mask(lengths, waveforms.shape[1])
-        padded = nn.functional.pad(waveforms * valid, (self.pad_samples, self.pad_samples))
-        log_mel = self.spectrum(padded.float())
+        """(B, S), (B,) -> log-mel (B, T, F) not yet normalised, lengths (B,), and a (B, T) mask of sounding frames.
+
+        What is beyond the lengths means nothing.
+        """
+        if waveforms.device.type == "cpu":
+            log_mel = self._one_by_one(waveforms, lengths.tolist())
+        else:
+            log_mel = self._padded_spectrum(waveforms * length_mask(lengths, waveforms.shape[1]))
         frames = self.frame_lengths(lengths)
         centre = torch.arange(log_mel.shape[1], device=lengths.device) * self.hop_samples + self.fft_samples // 2
         in_sound = (centre >= self.pad_samples)[None, :] & (centre[None, :] < self.pad_samples + lengths[:, None])
         some = in_sound.any(dim=1, keepdim=True)  # a clip shorter than a hop may have no frame centred in it
         return log_mel, frames, torch.where(some, in_sound, length_mask(frames, log_mel.shape[1]))
+
+    def _padded_spectrum(self, waveforms: Tensor) -> Tensor:
+        return self.spectrum(nn.functional.pad(waveforms, (self.pad_samples, self.pad_samples)).float())
+
+    def _one_by_one(self, waveforms: Tensor, lengths: list[int]) -> Tensor:
+        """What an utterance takes stays in the cache of a CPU, and nobody waits for padding."""
+        each = [
+            self._padded_spectrum(sound[None, :length])[0] for sound, length in zip(waveforms, lengths, strict=True)
+        ]
+        log_mel = each[0].new_zeros(len(each), self.n_frames(waveforms.shape[1]), self.mels)
+        for line, found in zip(log_mel, each, strict=True):
+            line[: len(found)] = found
+        return log_mel
 
     @torch.no_grad()
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asrkit.augment import Surroundings
+from asrkit.augment import Remembered, Surroundings
 from asrkit.errors import AsrkitError, did_you_mean
 from asrkit.shards import SCHEMA, Index, JoinedIndex, joined_fingerprint
 
@@ -59,4 +59,5 @@ def open_noise(folder: Path) -> NoiseData:
 def surroundings(found: Sequence[NoiseData]) -> Surroundings:
     """All noises and rooms of several folders as one."""
     noises, responses = ([data.indexes[kind] for data in found if kind in data.indexes] for kind in (NOISE, RESPONSE))
-    return Surroundings(JoinedIndex(noises) if noises else None, JoinedIndex(responses) if responses else None)
+    kept = (Remembered(JoinedIndex(indexes)) if indexes else None for indexes in (noises, responses))
+    return Surroundings(*kept)

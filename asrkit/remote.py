@@ -52,8 +52,8 @@ def mirror(data_dir: str, name: str) -> Path:
                 prepared = _read(f"{address}/prepare.json")
             except FileNotFoundError:
                 raise AsrkitError(
-                    f"{address}/prepare.json does not exist; wanted the address of a folder with prepared data sets, and "
-                    "--data NAME where it is not the recipe's"
+                    f"{address}/prepare.json does not exist; wanted the address of a folder with prepared data sets, "
+                    "and --data NAME where it is not the recipe's"
                 ) from None
             path = folder / "prepare.json"
             if not path.is_file() or path.read_bytes() != prepared:
