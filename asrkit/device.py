@@ -32,7 +32,7 @@ def choose_device(name: str) -> torch.device:
 def choose_precision(device: torch.device, setting: str) -> torch.dtype:
     """The type that matrix products run in; `auto` is bfloat16 on a GPU with instructions for it, else float32."""
     if setting != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[setting]
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[setting]
     fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
     return torch.bfloat16 if fast else torch.float32
 

@@ -122,3 +122,13 @@ def test_a_training_step_is_measured(tmp_path: Path) -> None:
     (rows,) = found["tables"].values()
     assert [row["rnn"] for row in rows] == ["gru", "lstm"] and all(row["usual"] > 0 for row in rows)
     assert {target["limit"] for target in found["targets"]} in ({1.1}, {1.1, 1.5})
+
+
+def test_the_plan_of_a_large_corpus_is_measured(script: Any, tmp_path: Path) -> None:
+    """30,000 utterances of 7.2 s are 60 hours: one window, and as many batches as their padded seconds fill."""
+    scale = script("scale")
+    scale.make_index(tmp_path / "index", 30_000)
+    found = scale.plan(tmp_path / "index")
+    assert found["utterances"] == 30_000 and found["windows"] == 1
+    assert found["hours"] == pytest.approx(60, abs=1)
+    assert found["batches"] == pytest.approx(found["hours"] * 3600 / scale.BATCH_SECONDS, rel=0.15)

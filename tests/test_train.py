@@ -332,6 +332,24 @@ def test_train_statistics_travel_with_the_checkpoint(data_dir, tmp_path):
     assert float(mean.std()) > 0.1
 
 
+def test_a_run_in_float16_and_in_portions_goes_on_as_it_began(data_dir, tmp_path, monkeypatch):
+    """Also the factor of the loss is in the checkpoint."""
+    recipe = tones_recipe("train.precision=float16", "train.accumulate=3", "train.epochs=3")
+    whole = train(recipe, data_dir=data_dir, exp_dir=tmp_path / "whole", device="cpu")
+    save = train_module._save
+
+    def stop(run, updater, position):
+        save(run, updater, position)
+        raise KeyboardInterrupt
+
+    where = dict(data_dir=data_dir, exp_dir=tmp_path / "parts", run="run", resume=True, device="cpu")
+    with monkeypatch.context() as patched:
+        patched.setattr(train_module, "_save", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, **where)
+    assert same(final_weights(whole), final_weights(train(recipe, **where)))
+
+
 def test_a_thread_can_train(data_dir, tmp_path):
     """Only a main thread may listen to signals; a notebook or server trains elsewhere."""
     runs = []

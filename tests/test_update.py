@@ -38,7 +38,7 @@ def tones(tmp_path_factory):
     return JoinedIndex([Index.open(make_tones(tmp_path_factory.mktemp("data")) / "train")])
 
 
-def updater(*, replicas=1, dropout=0.0, **train) -> Updater:
+def updater(*, replicas=1, parts=None, precision=torch.float32, dropout=0.0, **train) -> Updater:
     recipe = replace(TONES, model=replace(TONES.model, dropout=dropout), train=replace(TONES.train, **train))
     torch.manual_seed(0)
     model, features = build(recipe.to_json(), 6)
@@ -48,8 +48,9 @@ def updater(*, replicas=1, dropout=0.0, **train) -> Updater:
         settings=recipe.train,
         augmentation=recipe.augment,
         device=torch.device("cpu"),
-        precision=torch.float32,
+        precision=precision,
         replicas=replicas,
+        parts=parts,
     )
 
 
@@ -90,6 +91,53 @@ def test_the_same_step_gives_the_same_weights_whatever_came_before(tones, replic
             trained.update(batch, lr=0.01, step=step)
         results.append(weights(trained))
     assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
+
+
+def test_parts_taken_in_turn_are_those_that_replicas_take_at_once(tones):
+    """So a run from a CPU goes on elsewhere, and train.accumulate is the same update in less memory."""
+    results = []
+    for replicas in (1, 2, 4):
+        trained = updater(replicas=replicas, parts=4, dropout=0.3)
+        for step, rows in enumerate((range(7), [3], [1, 2], range(20))):
+            trained.update(batch_of(tones, *rows), lr=0.01, step=step)
+        results.append(weights(trained))
+    for other in results[1:]:
+        for name, weight in results[0].items():
+            torch.testing.assert_close(other[name], weight, rtol=1e-4, atol=1e-6)
+
+
+def test_float16_scales_the_loss_until_gradients_fit(tones):
+    """65,536 times the loss is too much for these: the first updates change nothing, and nobody is blamed."""
+    trained = updater(precision=torch.float16)
+    trained.scaler.scale(torch.ones(()))  # it begins with the first loss
+    trained.scaler.update(2.0**40)
+    batch = batch_of(tones, *range(8))
+    before = weights(trained)
+    first = trained.update(batch, lr=0.01, step=0)
+    assert not math.isfinite(first.grad_norm) and first.bad_rows == ()
+    assert all(torch.equal(before[name], value) for name, value in weights(trained).items())
+    updates = [trained.update(batch, lr=0.01, step=step) for step in range(1, 60)]
+    assert trained.scaler.get_scale() < 2.0**40
+    assert updates[-1].loss < 0.6 * first.loss and math.isfinite(updates[-1].grad_norm)
+    again = updater(precision=torch.float16)
+    again.load_state(trained.state())
+    assert again.scaler.get_scale() == trained.scaler.get_scale()
+    batch.waveforms[1, 5] = float("nan")
+    assert again.update(batch, lr=0.01, step=0).bad_rows == (1,)
+
+
+def test_updates_may_be_read_later(tones):
+    """As on a GPU: what each found is its own, and a bad one is blamed on its own batch."""
+    trained, other = updater(), updater()
+    batches = [batch_of(tones, *rows) for rows in ((0, 1), (2, 3), (4, 5))]
+    batches[1].waveforms[0, 5] = float("nan")
+    started = [trained.start(batch, lr=0.01, step=step, save=step == 2) for step, batch in enumerate(batches)]
+    late = [trained.finish(each) for each in started]
+    at_once = [other.update(batch, lr=0.01, step=step) for step, batch in enumerate(batches)]
+    assert [each.loss for each in late[::2]] == [each.loss for each in at_once[::2]]
+    assert [each.bad_rows for each in late] == [(), (2,), ()]
+    assert [each.save for each in late] == [False, False, True]
+    assert late[0].audio_s == pytest.approx(float(batches[0].lengths.sum()) / 16_000)
 
 
 def test_replicas_sum_to_the_gradient_of_the_whole_batch(tones):
