@@ -53,10 +53,17 @@ class Sounds(Protocol):
         """One of them (S,)."""
 
 
+class NamedSounds(Sounds, Protocol):
+    """Sounds that a page can name."""
+
+    def name(self, i: int) -> str:
+        """Its key."""
+
+
 class Remembered:
     """Sounds that are asked for again and again: the last ones stay decoded, up to REMEMBERED_BYTES in each process."""
 
-    def __init__(self, sounds: Sounds) -> None:
+    def __init__(self, sounds: NamedSounds) -> None:
         self._sounds = sounds
         self._kept: OrderedDict[int, Samples] = OrderedDict()
         self._bytes = 0
@@ -66,6 +73,10 @@ class Remembered:
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_sounds": self._sounds, "_kept": OrderedDict(), "_bytes": 0}
+
+    def name(self, i: int) -> str:
+        """Its key."""
+        return self._sounds.name(i)
 
     def audio(self, i: int) -> Samples:
         """One of them (S,); not to be written to."""
@@ -84,8 +95,8 @@ class Remembered:
 class Surroundings:
     """Where speech may be heard: noises, and impulse responses of rooms; either may be missing."""
 
-    noises: Sounds | None = None
-    responses: Sounds | None = None
+    noises: NamedSounds | None = None
+    responses: NamedSounds | None = None
 
 
 @dataclass(frozen=True)

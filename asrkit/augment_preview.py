@@ -43,10 +43,10 @@ class _Preview:
         """What was drawn, in words."""
         noises, responses = self.augmentation.surroundings.noises, self.augmentation.surroundings.responses
         said = [f"speed {draws.speed:g}"] if draws.speed != 1 else []
-        if draws.response is not None and isinstance(responses, JoinedIndex):
-            said.append(f"room {responses.record(draws.response)['key']}")
-        if isinstance(noises, JoinedIndex):
-            said += [f"{noises.record(noise.row)['key']} at {noise.snr_db:.0f} dB" for noise in draws.noises]
+        if draws.response is not None and responses is not None:
+            said.append(f"room {responses.name(draws.response)}")
+        if noises is not None:
+            said += [f"{noises.name(noise.row)} at {noise.snr_db:.0f} dB" for noise in draws.noises]
         if draws.gain_db:
             said.append(f"{draws.gain_db:+.0f} dB")
         if draws.codec:

@@ -150,6 +150,10 @@ class Index:
             raise AsrkitError(f"{path} does not match index.npy: {_AGAIN}") from error
         return record
 
+    def name(self, i: int) -> str:
+        """The key of utterance i."""
+        return str(self.record(i)["key"])
+
     def audio(self, i: int) -> audio.Samples:
         """The sound (S,) of utterance i.
 

@@ -36,7 +36,7 @@ def follow(index: JoinedIndex, epoch: Epoch, done: int, workers: int) -> Iterato
                 yield rows
             if ahead is None and following is not None:
                 ahead = _turn(index, window, following)
-            fetching.end()
+            fetching.end(wait=True)  # all its shards are here
             window, fetching, ahead, done = following, ahead, None, 0
     finally:
         for each in (fetching, ahead):
@@ -67,6 +67,8 @@ class _Fetching:
             except AsrkitError:
                 return
 
-    def end(self) -> None:
+    def end(self, *, wait: bool = False) -> None:
         """Its window is used up, or nobody wants it any more."""
         self._over.set()
+        if wait:
+            self._thread.join()

@@ -125,7 +125,7 @@ def test_options_reach_the_verb(asrkit: Asrkit, calls: list[Any]) -> None:
     assert (recipe.name, recipe.model.layers, recipe.train.lr) == ("librispeech", 3, 2e-4)
     assert options == {
         "data": "english",
-        "data_dir": Path("data"),
+        "data_dir": "data",
         "exp_dir": Path("exp"),
         "run": None,
         "minutes": 30.0,

@@ -15,7 +15,7 @@ from asrkit.errors import AsrkitError
 from asrkit.recipe import load_recipe, load_sibling
 from asrkit.sentences import draw_sentences
 from asrkit.speak import Voice, speak
-from asrkit.update import Update, Updater
+from asrkit.update import Started, Updater
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 RECIPE = load_recipe(RECIPES / "librispeech")
@@ -83,12 +83,12 @@ def test_stopped_in_training_it_ends_there_and_goes_on_when_started_again(
     def run() -> list[dict[str, object]]:
         return demo(str(RECIPE.folder), folder=tmp_path, minutes=None, size=TINY, settings=QUICK, device="cpu")
 
-    def stop_after_a_step(self: Updater, *arguments: Any, **named: Any) -> Update:
+    def stop_after_a_step(self: Updater, *arguments: Any, **named: Any) -> Started:
         signal.raise_signal(signal.SIGTERM)
-        return update(self, *arguments, **named)
+        return start(self, *arguments, **named)
 
-    update = Updater.update
-    monkeypatch.setattr(Updater, "update", stop_after_a_step)
+    start = Updater.start
+    monkeypatch.setattr(Updater, "start", stop_after_a_step)
     monkeypatch.setattr("asrkit.run.measure", lambda *arguments: Speed(1.0, 1.0, 1.0))  # it updates a copy
     with pytest.raises(KeyboardInterrupt):
         run()

@@ -36,8 +36,8 @@ from asrkit.settings import (
         (lambda: TrainSettings(sorta_grad=1), "train.sorta_grad is 1; wanted true or false"),
         (lambda: TrainSettings(betas=(0.9,)), "train.betas is (0.9,); wanted 2 comma-separated numbers"),
         (
-            lambda: TrainSettings(precision="float16"),
-            "train.precision is 'float16'; wanted one of auto, float32, bfloat16",
+            lambda: TrainSettings(precision="float8"),
+            "train.precision is 'float8'; wanted one of auto, float32, bfloat16, float16",
         ),
         (lambda: SplitsSettings(train="train"), "splits.train is 'train'; wanted comma-separated names"),
         (lambda: ModelSettings(time_stride=3), "model.time_stride is 3; wanted one of 2, 4"),

@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from safetensors.torch import load_file
 from tones import make_tones, tones_recipe
 
 from asrkit import train as train_module
-from asrkit.checkpoint import checkpoint_folder, find_run, last_checkpoint, load_checkpoint, save_checkpoint
+from asrkit.checkpoint import checkpoint_folder, find_run, last_checkpoint, load_checkpoint
 from asrkit.errors import AsrkitError
 from asrkit.prepare_noise import prepare_noise
 from asrkit.progress import Silent
@@ -388,65 +387,3 @@ def test_missing_or_changed_data_is_one_line(tmp_path):
 def test_an_unknown_device_is_one_line(data_dir, tmp_path):
     with pytest.raises(AsrkitError, match=r"no device 'gpu' here; usable: auto, cpu"):
         train(tones_recipe(), data_dir=data_dir, exp_dir=tmp_path, device="gpu")
-
-
-@pytest.fixture(scope="module")
-def trained(data_dir, tmp_path_factory):
-    return train(
-        tones_recipe("train.epochs=1"), data_dir=data_dir, exp_dir=tmp_path_factory.mktemp("exp"), device="cpu"
-    )
-
-
-def test_a_checkpoint_of_another_version_or_a_broken_one_is_one_line(trained, tmp_path):
-    for name, change, message in [
-        ("version", lambda folder: _set_format(folder, 99), r"has format 99; this version of asrkit reads 2"),
-        ("cut", lambda folder: _cut(folder / "model.safetensors"), r"model\.safetensors cannot be loaded"),
-        ("garbled", lambda folder: (folder / "settings.json").write_text("{"), r"checkpoint .* cannot be read"),
-    ]:
-        folder = tmp_path / name
-        shutil.copytree(checkpoint_folder(trained), folder)
-        change(folder)
-        with pytest.raises(AsrkitError, match=message) as caught:
-            load_checkpoint(folder)
-        assert "\n" not in str(caught.value)
-    with pytest.raises(AsrkitError, match="no checkpoint in"):
-        load_checkpoint(tmp_path)
-    with pytest.raises(AsrkitError, match=r"no run 'rum' in .*did you mean 'run'"):
-        find_run("rum", _runs(tmp_path))
-
-
-def _runs(folder: Path) -> Path:
-    (folder / "exp" / "tones" / "run").mkdir(parents=True)
-    (folder / "exp" / "tones" / "run" / "recipe.json").write_text("{}")
-    return folder / "exp"
-
-
-def _set_format(folder: Path, number: int) -> None:
-    settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-    (folder / "settings.json").write_text(json.dumps(settings | {"format": number}), encoding="utf-8")
-
-
-def _cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:1000])
-
-
-def test_a_full_disk_while_saving_keeps_the_last_good_checkpoint(trained, monkeypatch):
-    checkpoint = load_checkpoint(trained)
-    before = sorted(path.name for path in (trained / "checkpoints").iterdir())
-
-    def full(*arguments, **named):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("asrkit.checkpoint.save_file", full)
-    with pytest.raises(
-        AsrkitError, match=r"cannot be written \(.*No space left on device.*\); earlier checkpoints are"
-    ):
-        save_checkpoint(
-            trained / "checkpoints" / "00009999",
-            model=checkpoint.model,
-            features=checkpoint.features,
-            tokenizer=checkpoint.tokenizer,
-            recipe=checkpoint.recipe,
-            step=9999,
-        )
-    assert sorted(path.name for path in (trained / "checkpoints").iterdir()) == before
