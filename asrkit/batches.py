@@ -29,6 +29,8 @@ from asrkit.shards import JoinedIndex
 LEAST_PADDING_STEP = 640  # samples
 PADDING_SHARE = 1 / 16  # of the length, at most
 
+Planned = tuple[int, Rows]  # an epoch, and the rows of one of its batches
+
 PREFETCHED = 4  # batches read ahead, by each loader process or by the loader thread
 
 
@@ -191,47 +193,49 @@ def _padded_length(length: int) -> int:
 
 
 class _Reading(Dataset[Batch | AsrkitError]):
-    """One item for the rows of each batch. An error is returned, not raised: a worker would wrap it in a traceback."""
+    """One item for the epoch and the rows of each batch. An error is returned, not raised: a worker would wrap it in a
+    traceback."""
 
-    def __init__(self, read: Callable[[Rows], Batch]) -> None:
+    def __init__(self, read: Callable[..., Batch]) -> None:
         self.read = read
 
-    def __getitem__(self, rows: Rows) -> Batch | AsrkitError:
+    def __getitem__(self, planned: Planned) -> Batch | AsrkitError:
+        epoch, rows = planned
         try:
-            return self.read(rows)
+            return self.read(rows, epoch=epoch)
         except AsrkitError as error:
             return error
 
 
 def load(
     index: JoinedIndex,
-    batches: Iterable[Rows],
+    planned: Iterable[Planned],
     *,
     augmentation: Augmentation | None = None,
     fastest: Speeds | None = None,
-    epoch: int = 0,
     workers: int = 0,
     pin: bool = False,
     share: Share = Share(),
 ) -> Iterator[Batch]:
-    """The batches of a plan, read ahead by `workers` processes, or with 0 by a thread of this one.
+    """The batches of a plan, of any number of epochs, read ahead by `workers` processes, or with 0 by a thread of this
+    one.
 
     Raises:
         AsrkitError: a sample cannot be read.
     """
-    read = partial(read_batch, index, augmentation=augmentation, fastest=fastest, epoch=epoch, share=share)
+    read = partial(read_batch, index, augmentation=augmentation, fastest=fastest, share=share)
     loaded: Iterable[Batch | AsrkitError] = (
         DataLoader(
             _Reading(read),
             batch_size=None,
-            sampler=batches,
+            sampler=planned,
             num_workers=workers,
             prefetch_factor=PREFETCHED,
             pin_memory=pin,
             worker_init_fn=_leave_interrupts_to_the_parent,
         )
         if workers
-        else _read_ahead(_Reading(read), batches)
+        else _read_ahead(_Reading(read), planned)
     )
     for batch in loaded:
         if isinstance(batch, AsrkitError):
@@ -239,15 +243,15 @@ def load(
         yield batch
 
 
-def _read_ahead(reading: _Reading, batches: Iterable[Rows]) -> Iterator[Batch | AsrkitError]:
+def _read_ahead(reading: _Reading, planned: Iterable[Planned]) -> Iterator[Batch | AsrkitError]:
     """The batches in order, the next ones being read while one is used."""
-    left = iter(batches)
+    left = iter(planned)
     with ThreadPoolExecutor(1, thread_name_prefix="loader") as thread:
-        waiting = deque(thread.submit(reading.__getitem__, rows) for rows in islice(left, PREFETCHED))
+        waiting = deque(thread.submit(reading.__getitem__, each) for each in islice(left, PREFETCHED))
         try:
             while waiting:
                 batch = waiting.popleft().result()
-                waiting += (thread.submit(reading.__getitem__, rows) for rows in islice(left, 1))
+                waiting += (thread.submit(reading.__getitem__, each) for each in islice(left, 1))
                 yield batch
         finally:
             for each in waiting:

@@ -244,7 +244,7 @@ def _take_statistics(features: LogMel, run: Run) -> None:
     rows = np.unique(np.linspace(0, len(run.train) - 1, int(STATISTICS_S / mean_s) + 1).astype(np.int64))
     total, squares = torch.zeros(2, features.mels, dtype=torch.float64)
     count = 0
-    for batch in load(run.train, np.array_split(rows, max(1, len(rows) // 16))):
+    for batch in load(run.train, [(0, part) for part in np.array_split(rows, max(1, len(rows) // 16))]):
         log_mel, _, sounding = features.raw(batch.waveforms, batch.lengths)
         sound = log_mel[sounding].double()  # (frames, F)
         total, squares, count = total + sound.sum(0), squares + sound.square().sum(0), count + len(sound)

@@ -15,14 +15,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from asrkit.atomic import write_whole
-from asrkit.batches import Batch, load
+from asrkit.batches import Batch, Planned, load
 from asrkit.checkpoint import (
     checkpoint_folder,
     find_run,
@@ -36,8 +36,9 @@ from asrkit.device import loader_workers, one_core_here
 from asrkit.distributed import Ranks, joined
 from asrkit.epochs import plan_epoch
 from asrkit.errors import AsrkitError, SaidElsewhereError
+from asrkit.live import Live
 from asrkit.metrics import Metrics, Unwritten
-from asrkit.progress import Bar, Progress, Silent
+from asrkit.progress import Progress, Silent
 from asrkit.recipe import Recipe
 from asrkit.run import (
     Run,
@@ -53,7 +54,6 @@ from asrkit.update import Started, Update, Updater, learning_rate
 from asrkit.warm_start import start_from
 from asrkit.window_cache import follow
 
-LOG_STEPS = 10  # steps averaged into one line of metrics.jsonl
 KEPT_CHECKPOINTS = 2  # the last ones, beside the best
 
 
@@ -184,21 +184,21 @@ def _loop(run: Run, updater: Updater, position: Position, metrics: Metrics, prog
     workers = loader_workers(updater.device, run.settings.workers)
     with progress.bar("training", run.steps, "step") as bar, _stop_signals() as stop:
         bar.advance(position.step)
-        live = _Live(bar, metrics, saved_seconds=position.seconds)
+        live = Live(bar, metrics, saved_seconds=position.seconds)
         begun = _Begun(run, updater, live, progress)
+        loaded = load(
+            run.train,
+            islice(_planned(run, position, workers), run.steps - position.step),
+            augmentation=run.augmentation,
+            fastest=run.fastest,
+            workers=workers,
+            pin=updater.device.type == "cuda",
+            share=updater.share,
+        )
+        batches = live.waiting_for(loaded)
         while position.step < run.steps and not _patience_is_over(run, position):
             epoch = plan_epoch(run.train, run.plan, position.epoch)
-            ahead = islice(follow(run.train, epoch, position.batch, workers), run.steps - position.step)
-            for batch in load(
-                run.train,
-                ahead,
-                augmentation=run.augmentation,
-                fastest=run.fastest,
-                epoch=position.epoch,
-                workers=workers,
-                pin=updater.device.type == "cuda",
-                share=updater.share,
-            ):
+            for batch in islice(batches, len(epoch) - position.batch):
                 lr = learning_rate(position.step, steps=run.steps, peak=run.settings.lr, warmup=run.settings.warmup)
                 save = live.minutes_since_save >= run.settings.save_minutes
                 begun.start(batch, position, lr=lr, stop=stop.is_set(), save=save)
@@ -225,13 +225,22 @@ def _loop(run: Run, updater: Updater, position: Position, metrics: Metrics, prog
     return position
 
 
+def _planned(run: Run, position: Position, workers: int) -> Iterator[Planned]:
+    """The batches from here on, epoch after epoch: the loader begins with the next one while this one is validated."""
+    done = position.batch
+    for number in count(position.epoch):
+        for rows in follow(run.train, plan_epoch(run.train, run.plan, number), done, workers):
+            yield number, rows
+        done = 0
+
+
 class _Begun:
     """Updates that were started and not yet read: none on a CPU, some on a GPU, so that it never waits.
 
     What some process was asked for, to stop or to save, all of them read at the same step.
     """
 
-    def __init__(self, run: Run, updater: Updater, live: "_Live", progress: Progress) -> None:
+    def __init__(self, run: Run, updater: Updater, live: Live, progress: Progress) -> None:
         self._run, self._updater, self._live, self._progress = run, updater, live, progress
         self._waiting: deque[tuple[int, float, Started]] = deque()
         self.stop = self.save = False
@@ -368,54 +377,6 @@ def _tell_end(run: Run, position: Position, progress: Progress) -> None:
     progress.say(f"trained {done}; best checkpoint {run.folder / 'best'} (step {position.best_step})")
     if position.bad_steps:
         progress.warn(f"{position.bad_steps} updates were not finite and changed nothing")
-
-
-class _Live:
-    """The live line and metrics.jsonl: averages over the last steps, and clocks."""
-
-    def __init__(self, bar: Bar, metrics: Metrics, *, saved_seconds: float) -> None:
-        self._bar, self._metrics = bar, metrics
-        self._start = self._last = self._save = time.monotonic()
-        self._saved_seconds = saved_seconds
-        self._recent: deque[tuple[Update, float]] = deque(maxlen=LOG_STEPS)  # with seconds of the clock
-
-    @property
-    def seconds(self) -> float:
-        """Of training, earlier sessions included."""
-        return self._saved_seconds + time.monotonic() - self._start
-
-    @property
-    def minutes_since_save(self) -> float:
-        return (time.monotonic() - self._save) / 60
-
-    def saved(self) -> None:
-        """Saving and validating are no part of the speed."""
-        self._save = self._last = time.monotonic()
-
-    def show(self, step: int, epoch: int, update: Update, *, lr: float) -> None:
-        """What the update that made it so many steps did."""
-        now = time.monotonic()
-        if not update.bad_rows:
-            self._recent.append((update, now - self._last))
-        self._last = now
-        if not self._recent:
-            return
-        updates, clock = zip(*self._recent, strict=True)
-        numbers = {
-            "loss": sum(each.loss for each in updates) / len(updates),
-            "lr": lr,
-            "grad_norm": sum(each.grad_norm for each in updates) / len(updates),
-            "blank_rate": sum(each.blank_rate for each in updates) / len(updates),
-            "audio_s_per_s": sum(each.audio_s for each in updates) / max(1e-9, sum(clock)),
-        }
-        self._bar.advance(
-            1,
-            "loss {loss:.3f}  lr {lr:.1e}  grad {grad_norm:.2f}  blank {blank_rate:.0%}  "
-            "{audio_s_per_s:.0f} audio-s/s".format(**numbers),
-        )
-        if step % LOG_STEPS == 0:
-            rounded = {name: round(value, 7) for name, value in numbers.items()}
-            self._metrics.write("train", step, epoch, **rounded, seconds=round(self.seconds, 1))
 
 
 @contextmanager

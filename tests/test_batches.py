@@ -140,7 +140,7 @@ def test_augmentation_depends_on_seed_epoch_and_utterance_not_on_batch_or_worker
     batches = [np.array([5, 6]), np.array([7, 1, 2])]
     alone = read_batch(tones, np.array([1]), augmentation=augmentation, epoch=2)
     for workers in (0, 2):
-        _, second = load(tones, batches, augmentation=augmentation, epoch=2, workers=workers)
+        _, second = load(tones, [(2, rows) for rows in batches], augmentation=augmentation, workers=workers)
         assert torch.equal(second.waveforms[1, : alone.lengths[0]], alone.waveforms[0, : alone.lengths[0]])
         assert torch.equal(second.masks[1], alone.masks[0])
     speeds = {int(read_batch(tones, np.array([1]), augmentation=augmentation, epoch=e).lengths) for e in range(9)}
@@ -154,5 +154,5 @@ def test_a_damaged_shard_ends_in_one_line_that_names_it(tmp_path, workers):
     shard = folder / "train" / "shard-000000.tar"
     shard.write_bytes(shard.read_bytes()[:3000])
     with pytest.raises(AsrkitError, match=r"shard-000000\.tar is cut off or damaged at 'train-\d+'") as caught:
-        list(load(index, [np.arange(10)], workers=workers))
+        list(load(index, [(0, np.arange(10))], workers=workers))
     assert "\n" not in str(caught.value)

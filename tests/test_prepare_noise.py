@@ -179,7 +179,7 @@ def test_an_utterance_is_the_same_whatever_the_worker(heard_in: Augmentation, tm
     here = [read_batch(tones, rows, augmentation=heard_in, epoch=2) for rows in batches]
     for workers in (0, 1, 2):
         for batch, wanted in zip(
-            load(tones, batches, augmentation=heard_in, epoch=2, workers=workers), here, strict=True
+            load(tones, [(2, rows) for rows in batches], augmentation=heard_in, workers=workers), here, strict=True
         ):
             assert np.array_equal(batch.waveforms, wanted.waveforms) and np.array_equal(batch.masks, wanted.masks)
 
