@@ -33,7 +33,7 @@ class Sizes:
     words: int = 50_000  # of a made-up language
     text_words: int = 3_000_000  # that its n-gram is built from
     utterances: int = 100
-    dev_utterances: int = 80
+    dev_utterances: int = 160
     large_alphabet_utterances: int = 100
     syllables: int = 2_500
     subwords: int = 1_000
