@@ -121,6 +121,16 @@ def training(data_dir: Path, exp: Path, *settings: str, before: str = "") -> str
     )
 
 
+def long_training(data_dir: Path, exp: Path) -> list[subprocess.Popen]:
+    """Two processes that have done some steps."""
+    processes = start(training(data_dir, exp, "train.epochs=5000"), 2)
+    metrics = exp / "tones" / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + WAIT_S
+    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return processes
+
+
 def dev_lines(run: Path) -> list[dict]:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     return [line for line in lines if line["kind"] == "dev"]
@@ -192,11 +202,7 @@ module._save = save
 
 
 def test_one_that_is_asked_to_stop_stops_all_and_the_run_is_saved(data_dir, tmp_path):
-    processes = start(training(data_dir, tmp_path, "train.epochs=5000"), 2)
-    metrics = tmp_path / "tones" / "run" / "metrics.jsonl"
-    deadline = time.monotonic() + WAIT_S
-    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    processes = long_training(data_dir, tmp_path)
     processes[1].send_signal(signal.SIGTERM)
     ended = end(processes)
     assert [code for code, _, _ in ended] == [0, 0], ended
@@ -205,11 +211,7 @@ def test_one_that_is_asked_to_stop_stops_all_and_the_run_is_saved(data_dir, tmp_
 
 
 def test_one_that_is_killed_ends_the_others_with_a_line(data_dir, tmp_path):
-    processes = start(training(data_dir, tmp_path, "train.epochs=5000"), 2)
-    metrics = tmp_path / "tones" / "run" / "metrics.jsonl"
-    deadline = time.monotonic() + WAIT_S
-    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    processes = long_training(data_dir, tmp_path)
     processes[1].kill()
     first, _ = end(processes)
     assert first[0] == 1
