@@ -191,7 +191,7 @@ def _continue(
         back = 1.0 / here
         numbers = all_tried
         if has_words:
-            unheard = back * rules.unknown_letter if own.place == outside else back
+            unheard = back * rules.unknown_label if own.place == outside else back
             reached = both * likeliest * (unheard * ahead_outside) * tokens_most * phrase_most
             if reached < least or reached == 0.0:  # what no known word goes on with is too unlikely
                 numbers = others
@@ -232,15 +232,13 @@ def _continue(
                     step, place, state = own.word_step, np.int32(ROOT), own.word_state
                     children, begun, ahead = root.children, root.first, root.ahead
                 elif one.own < one.end:
-                    step = back
+                    step = back * rules.unknown_label if place == outside else back
                 for at in range(one.own, one.end):  # lexicon.child, with the place's node at hand
                     bit = np.uint64(1) << np.uint64(letters[at])
                     if children & bit:
                         place = np.int32(begun + count_bits(children & (bit - np.uint64(1))))
                         children, begun, ahead = nodes[place].children, nodes[place].first, nodes[place].ahead
                     else:
-                        if place == outside:
-                            step *= rules.unknown_letter
                         place, children, ahead = outside, np.uint64(0), ahead_outside
                 if one.own < one.end:
                     step *= ahead

@@ -69,6 +69,7 @@ class Decoder:
         values: dict[str, Any] = dict.fromkeys(asdict(DecodeSettings()))
         if self.options is not None:
             values = asdict(self.options) | {"hotwords": list(self.options.hotwords)}
+            values["unk_score"] = self.options.unknown_score
             unused = [] if self.lm else [*_OF_WORDS]
             unused += [] if self.token_lm else _OF_LABELS
             unused += [] if self.options.hotwords else ["hotword_score"]

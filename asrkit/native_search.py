@@ -20,9 +20,9 @@ from asrkit.settings import DecodeSettings
 from asrkit.tokenizer import Tokenizer, written
 from asrkit.word_times import FrameTimes
 
-# An unknown word costs unk_score once more for so many letters beyond those that a known word begins with; else whole
+# An unknown word costs unk_score once more for so many labels beyond those that a known word begins with; else whole
 # sentences are glued together to a single unknown word.
-UNKNOWN_LETTERS = 12
+UNKNOWN_LABELS = 5
 # in place of an n-gram
 _NOTHING = Tables(np.zeros(1, dtype=UNIGRAM), np.zeros(1, dtype=STATE), np.zeros(1, dtype=SLOT))
 
@@ -32,7 +32,7 @@ class NativeSearch:
 
     Ranked by ln P(acoustic) + alpha * ln P(n-gram of words) + beta * words, likewise for an n-gram of labels, and with
     hotword_score for each word of a hotword. An unknown word's probability is 10^unk_score times what the n-gram says,
-    or less (see UNKNOWN_LETTERS).
+    or less (see UNKNOWN_LABELS).
 
     May be used by several threads at once.
     """
@@ -189,10 +189,9 @@ def _model(
     word_weight = options.alpha * LN_10
     outside = unknown_most = 1.0
     if words:
-        unknown_most = float(np.exp(word_weight * (words.unknown_most + options.unk_score) + options.beta))
-        unknown = word_weight * (float(words.tables.unigrams["log10"][words.unknown]) + options.unk_score)
+        unknown_most = float(np.exp(word_weight * (words.unknown_most + options.unknown_score) + options.beta))
+        unknown = word_weight * (float(words.tables.unigrams["log10"][words.unknown]) + options.unknown_score)
         outside = 0.0 if options.closed_vocab else float(np.exp(unknown))
-    letters = UNKNOWN_LETTERS * alphabet.spelling.boundary  # characters of large alphabets take several
     token_of = [tokens.number(written(label)) if tokens else 0 for label in tokenizer.labels]
     hotwords = build_hotwords(options.hotwords, tokenizer, alphabet, options.hotword_score)
     label_letters = int((alphabet.spelling.labels["end"] - alphabet.spelling.labels["first"]).max())
@@ -202,8 +201,8 @@ def _model(
         word_weight=word_weight,
         word_bonus=options.beta,
         unknown=words.unknown if words else 0,
-        unknown_score=word_weight * options.unk_score,
-        unknown_letter=float(np.exp(word_weight * options.unk_score / letters)),
+        unknown_score=word_weight * options.unknown_score,
+        unknown_label=float(np.exp(word_weight * options.unknown_score / UNKNOWN_LABELS)),
         unknown_most=unknown_most,
         closed=options.closed_vocab,
         has_tokens=tokens is not None,

@@ -71,7 +71,7 @@ class BeamSearch:
             return 0.0
         words = text.split()
         unknown = sum(word not in self.lm.words for word in words)
-        log10 = self.lm.text_score(text) + self.options.unk_score * unknown
+        log10 = self.lm.text_score(text) + self.options.unknown_score * unknown
         return self.options.alpha * LN_10 * log10 + self.options.beta * len(words)
 
     def _hypothesis(self, text: str, _state: Any, frames: list[Any], logp: float, score: float) -> Hypothesis:
@@ -104,7 +104,7 @@ class _WordScores(AbstractLanguageModel):
 
     def __init__(self, lm: NGram, tokenizer: Tokenizer, options: DecodeSettings) -> None:
         self.lm, self.tokenizer = lm, tokenizer
-        self.alpha, self.beta, self.unk_score = options.alpha, options.beta, options.unk_score
+        self.alpha, self.beta, self.unk_score = options.alpha, options.beta, options.unknown_score
 
     @property
     def order(self) -> int:

@@ -25,7 +25,7 @@ class Rules(NamedTuple):
     word_bonus: float  # for each word
     unknown: int  # the word <unk>
     unknown_score: float  # for each unknown word, besides the n-gram's
-    unknown_letter: float  # exp of what each letter costs that follows one which no known word goes on with
+    unknown_label: float  # exp of what each label costs that follows one which no known word goes on with
     unknown_most: float  # exp of the most that an unknown word can bring, all included
     closed: bool  # only the n-gram's words
     has_tokens: bool  # an n-gram of labels
@@ -115,10 +115,10 @@ def text_score(model: Any, start: Any, end: Any, work: Any, text: Any) -> float:
             if taken.ends_word and place != ROOT:
                 said, state = word_score(rules, lexicon.words, words, memo, place, state)
                 score, place = score + said, np.int32(ROOT)
-            for at in range(taken.own, taken.end):
-                if place == len(lexicon.nodes) - 1:
-                    score += np.log(rules.unknown_letter)
-                else:
+            if place == len(lexicon.nodes) - 1:
+                score += np.log(rules.unknown_label) if taken.own < taken.end else 0.0
+            else:
+                for at in range(taken.own, taken.end):
                     place = child(lexicon.nodes, place, spelling.letters[at])
         if rules.has_phrases:
             gain, phrase = hear(hotwords, phrase, spelling.letters, taken.first, taken.end)

@@ -302,6 +302,10 @@ class TrainSettings(Section):
         self._check_range("max_bad_steps", 0, 1_000_000)
 
 
+# for pyctcdecode its own; the native search charges for the length of an unknown word, too (docs/log.md)
+UNKNOWN_SCORES = {"native": -6.0, "pyctcdecode": -10.0}
+
+
 @dataclass(frozen=True, kw_only=True)
 class DecodeSettings(Section):
     """Beam search with an n-gram; greedy decoding has no settings. Natural logarithms, where nothing else is said."""
@@ -310,7 +314,8 @@ class DecodeSettings(Section):
     beam: int = 100
     alpha: float = 0.5  # weight of the n-gram of words
     beta: float = 1.0  # bonus for each word
-    unk_score: float = -10.0  # log10, weighted as the n-gram's: for each word that it does not know, besides its own
+    # log10, weighted as the n-gram's: for each word that it does not know, besides its own; None: UNKNOWN_SCORES
+    unk_score: float | None = None
     closed_vocab: bool = False  # only words that the n-gram knows
     token_alpha: float = 0.5  # weight of the n-gram of labels
     token_beta: float = 0.0  # bonus for each label
@@ -327,9 +332,15 @@ class DecodeSettings(Section):
             self._check_range(name, 0, 100)
         for name in ("beta", "token_beta", "hotword_score"):
             self._check_range(name, -100, 100)
-        self._check_range("unk_score", -1000, 0)
+        if self.unk_score is not None:
+            self._check_range("unk_score", -1000, 0)
         for name in ("token_min_logp", "beam_prune_logp"):
             self._check_range(name, -1e9, 0)
+
+    @property
+    def unknown_score(self) -> float:
+        """unk_score, or what stands for it."""
+        return UNKNOWN_SCORES[self.engine] if self.unk_score is None else self.unk_score
 
 
 _UNFIT = object()

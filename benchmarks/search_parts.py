@@ -121,32 +121,30 @@ def generated(bench: Bench) -> None:
     """Log-probs of 29 labels from the generator."""
     tell_missing(bench)
     for name, style, times in (("peaky", PEAKY, 55), ("soft", SOFT, 100)):
-        _side_by_side(bench, bench.letters, f"29 labels, {name}", style, bench.sizes.utterances, times)
+        _side_by_side(bench, bench.letters, f"29 labels, {name}", style, times)
 
 
 def syllables(bench: Bench) -> None:
     """Syllables as labels."""
     for name, style in (("peaky", PEAKY), ("soft", SOFT)):
-        count = bench.sizes.large_alphabet_utterances
-        _side_by_side(bench, bench.syllables, f"{bench.sizes.syllables:,} syllables, {name}", style, count, 30)
+        _side_by_side(bench, bench.syllables, f"{bench.sizes.syllables:,} syllables, {name}", style, 30)
 
 
 def subwords(bench: Bench) -> None:
     """Pieces of words as labels."""
     for name, style in (("peaky", PEAKY), ("soft", SOFT)):
-        count = bench.sizes.large_alphabet_utterances
-        _side_by_side(bench, bench.subwords, f"{bench.sizes.subwords:,} subwords, {name}", style, count, 30)
+        _side_by_side(bench, bench.subwords, f"{bench.sizes.subwords:,} subwords, {name}", style, 30)
 
 
-def _side_by_side(bench: Bench, setup: Setup, name: str, style: Style, count: int, times: float) -> None:
+def _side_by_side(bench: Bench, setup: Setup, name: str, style: Style, times: float) -> None:
     figures, sizes = bench.figures, bench.sizes
     dev = setup.fold(style, sizes.dev_utterances, sizes=sizes, seed=2)
-    test = setup.fold(style, count, sizes=sizes, seed=3)
+    test = setup.fold(style, sizes.utterances, sizes=sizes, seed=3)
     engines = engines_of(bench, setup.tokenizer, setup.lm, with_flashlight=setup is bench.letters)
     grid = QUICK_GRID if bench.quick else MADE_GRID
     results = tuned(engines, dev, test, grid)
-    title = f"{name}: {count} utterances of {sizes.frames * sizes.frame_s:g} s, beam {sizes.beam}; dev: {grid}"
-    figures.table(title, [result.row() for result in results.values()])
+    of = f"{sizes.utterances} utterances of {sizes.frames * sizes.frame_s:g} s"
+    figures.table(f"{name}: {of}, beam {sizes.beam}; dev: {grid}", [result.row() for result in results.values()])
     figures.table(f"{name}: 95 % interval of the difference in WER", _accuracies(results))
     own, peer = results[OPEN], results[PEER]
     figures.want(f"{name}, open, times pyctcdecode", own.speed / peer.speed, at_least=times)

@@ -32,9 +32,8 @@ class Sizes:
 
     words: int = 50_000  # of a made-up language
     text_words: int = 3_000_000  # that its n-gram is built from
-    utterances: int = 100
+    utterances: int = 200
     dev_utterances: int = 160
-    large_alphabet_utterances: int = 100
     syllables: int = 2_500
     subwords: int = 1_000
     every: int = 1  # of the real utterances
@@ -51,7 +50,6 @@ QUICK = Sizes(
     text_words=60_000,
     utterances=4,
     dev_utterances=2,
-    large_alphabet_utterances=2,
     syllables=300,
     subwords=200,
     every=20,

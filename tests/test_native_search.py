@@ -139,10 +139,25 @@ def lexicon_of(lm: Automaton, tokenizer: Tokenizer) -> Lexicon:
     return build_lexicon(build_alphabet(tokenizer), WORDS, [*map(lm.number, WORDS)], lm.tables.unigrams["log10"])
 
 
-def strange_letters(word: str) -> int:
-    """Those behind the first that no known word goes on with."""
-    begun = max(size for size in range(len(word) + 1) if any(known.startswith(word[:size]) for known in WORDS))
-    return max(0, len(word) - begun - 1)
+def unknown_words(labels: Sequence[int], tokenizer: Tokenizer) -> float:
+    """How many there are; every label behind one that no known word goes on with counts a fifth of one more."""
+    found, word = 0.0, ""
+    for label in (tokenizer.labels[number] for number in [*labels, tokenizer.labels.index(tokenizer.word_boundary)]):
+        if label.startswith(tokenizer.word_boundary):
+            found, word = found + bool(word and word not in WORDS), ""
+        letters = label.removeprefix(tokenizer.word_boundary)
+        if letters and not any(known.startswith(word) for known in WORDS):
+            found += 1 / 5
+        word += letters
+    return found
+
+
+@pytest.mark.parametrize(("text", "unknown"), [("ab abb", 0.0), ("abbb", 1.0), ("abbbb", 1.2), ("a abbbbbb ba", 2.6)])
+def test_a_long_unknown_word_costs_more(text: str, unknown: float, word_lm: Automaton) -> None:
+    options = DecodeSettings(alpha=0.5, beta=1.0, unk_score=-2.0)
+    search = NativeSearch(CHARACTERS, options, words=word_lm, lexicon=lexicon_of(word_lm, CHARACTERS))
+    log10 = word_lm.sentence_score(text.split()) - 2.0 * unknown
+    assert search.lm_score(text) == pytest.approx(0.5 * LN_10 * log10 + len(text.split()), abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ["characters", "subwords"])
@@ -189,8 +204,7 @@ def test_with_n_grams_the_best_of_all_texts(
         known = [word in WORDS for word in words]
         if closed and not all(known):
             return NEVER
-        unknown = sum(1 + strange_letters(word) / 6 for word in words if word not in WORDS)
-        log10 = word_lm.sentence_score(words) + unk_score * unknown
+        log10 = word_lm.sentence_score(words) + unk_score * unknown_words(prefix, tokenizer)
         said = alpha * LN_10 * log10 + beta * len(words)
         if tokens:
             labels = [written(tokenizer.labels[label]) for label in prefix]
