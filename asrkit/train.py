@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import count, islice
@@ -50,6 +50,7 @@ from asrkit.run import (
     validate_run,
     with_fitting_rows,
 )
+from asrkit.spikes import NOTHING_YET, Usual
 from asrkit.update import Started, Update, Updater, learning_rate
 from asrkit.warm_start import start_from
 from asrkit.window_cache import follow
@@ -68,7 +69,18 @@ class Position:
     best_score: float = float("inf")
     without_gain: int = 0  # validations since the best
     bad_steps: int = 0
+    spikes: int = 0
+    usual: Usual = NOTHING_YET
     seconds: float = 0.0  # of training so far, all sessions
+
+    def plain(self) -> dict[str, Any]:
+        """Lists and numbers alone, as a checkpoint keeps it."""
+        return asdict(self) | {"usual": [*self.usual]}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "Position":
+        """What `plain` gave."""
+        return cls(**{**plain, "usual": Usual(*plain["usual"])})
 
 
 def train(
@@ -257,10 +269,23 @@ class _Begun:
             update = self._updater.finish(started)
             if update.bad_rows:
                 position = _count_bad(self._run, self._updater.ranks, position, step, update, self._progress)
+            else:
+                position = self._watch(position, step, update, started.batch)
             self._live.show(step + 1, position.epoch, update, lr=lr)
             self.stop |= update.stop
             self.save |= update.save
         return position
+
+    def _watch(self, position: Position, step: int, update: Update, batch: Batch) -> Position:
+        """A spike is named and counted. Its gradient was clipped as any other, so that it did what others do."""
+        spike = position.usual.spike(update)
+        if spike:
+            losses = self._updater.own_losses(batch)
+            worst = max(losses, key=losses.__getitem__)
+            key = self._run.train.record(worst)["key"]
+            self._progress.warn(f"step {step}: {spike}, clipped; highest loss ({losses[worst]:.3g}): utterance {key}")
+            position = replace(position, spikes=position.spikes + 1)
+        return replace(position, usual=position.usual.after(update))
 
 
 def _patience_is_over(run: Run, position: Position) -> bool:
@@ -316,7 +341,7 @@ def _save(run: Run, updater: Updater, position: Position) -> None:
         tokenizer=run.tokenizer,
         recipe=run.record,
         step=position.step,
-        state=updater.state() | {"position": asdict(position)},
+        state=updater.state() | {"position": position.plain()},
     )
     _point_at_best(run, position)
     steps = sorted(path for path in checkpoints.iterdir() if path.name.isdigit())
@@ -343,7 +368,7 @@ def _restore(run: Run, updater: Updater, progress: Progress) -> Position:
     if state is None:
         return Position()
     updater.load_state(state)
-    position = Position(**state["position"])
+    position = Position.of(state["position"])
     if ranks.first:
         _point_at_best(run, position)
     return position
@@ -363,7 +388,7 @@ def _load_last(run: Run, updater: Updater, progress: Progress) -> dict[str, Any]
 
 def _finish(run: Run, position: Position) -> None:
     """train.json, written last, marks a run whose schedule or patience has ended."""
-    summary: dict[str, Any] = asdict(position) | {"checkpoint": f"checkpoints/{position.best_step:08d}"}
+    summary = position.plain() | {"checkpoint": f"checkpoints/{position.best_step:08d}"}
     write_whole(run.folder / "train.json", json.dumps(summary, indent=1).encode("utf-8"))
 
 
@@ -377,6 +402,8 @@ def _tell_end(run: Run, position: Position, progress: Progress) -> None:
     progress.say(f"trained {done}; best checkpoint {run.folder / 'best'} (step {position.best_step})")
     if position.bad_steps:
         progress.warn(f"{position.bad_steps} updates were not finite and changed nothing")
+    if position.spikes:
+        progress.warn(f"{position.spikes} updates had a loss or gradient far above the usual, and were clipped")
 
 
 @contextmanager

@@ -270,19 +270,21 @@ class Updater:
             share=share,
         )
 
-    @torch.no_grad()
     def _blame(self, batch: Batch) -> tuple[int, ...]:
-        """The rows whose own loss is not finite with fixed statistics, where none can spoil another; else all."""
-        here = batch.rows.tolist()
-        bad: list[int] = []
-        if here:
+        """The rows whose own loss is not finite; where there is none, all."""
+        losses = self.own_losses(batch)
+        return tuple(row for row, loss in losses.items() if not math.isfinite(loss)) or tuple(losses)
+
+    @torch.no_grad()
+    def own_losses(self, batch: Batch) -> dict[int, float]:
+        """For each row of the whole batch its loss with fixed statistics, where no utterance can spoil another's."""
+        losses: list[float] = []
+        if len(batch.rows):
             there = batch.to(self.device)
             log_probs, valid = self.model.eval()(*self.features(there.waveforms, batch.lengths.to(self.device)))
-            losses = ctc_losses(log_probs, valid, there.tokens, batch.token_lengths)
-            bad = batch.rows[~torch.isfinite(losses).cpu().numpy()].tolist()
-        each = self.ranks.of_all((bad, here))
-        found = [row for bad, _ in each for row in bad] or [row for _, here in each for row in here]
-        return tuple(found)
+            losses = ctc_losses(log_probs, valid, there.tokens, batch.token_lengths).tolist()
+        each = self.ranks.of_all(list(zip(batch.rows.tolist(), losses, strict=True)))
+        return {row: loss for found in each for row, loss in found}
 
     def _collect_gradients(self, replicas: list[DeepSpeech2]) -> None:
         for weight, *shared in zip(self.model.parameters(), *(each.parameters() for each in replicas), strict=True):
