@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import soundfile
 import soxr
-from scipy.fft import irfft, next_fast_len, rfft
+from scipy.fft import irfft, rfft
 from scipy.signal import butter, sosfiltfilt
 
 from asrkit.audio import SAMPLE_RATE_HZ, Samples
+from asrkit.loops import compiled
 
 TELEPHONE_HZ = 8_000
+PIECE = 4096  # samples: the fastest for rooms of .5 to 4 s
 _TELEPHONE_BAND = butter(2, (300.0, 3_400.0), btype="bandpass", fs=SAMPLE_RATE_HZ, output="sos")
 _ACTIVE_FRAME = SAMPLE_RATE_HZ // 50
 _ACTIVE_MARGIN = 10**-1.59  # ITU-T P.56: what is 15.9 dB below the active level is a pause
@@ -76,13 +78,45 @@ def reverberate(speech: Samples, response: Samples) -> Samples:
     in the file is only the way through the room.
     """
     direct = int(np.argmax(np.abs(response)))
-    size = next_fast_len(len(speech) + len(response) - 1, real=True)
-    wet = irfft(rfft(speech, size) * rfft(response, size), size)[direct : direct + len(speech)]
+    wet = convolve(speech, response, direct + len(speech))[direct:]
     power, before = (
         float(np.mean(np.square(wet, dtype=np.float64))),
         float(np.mean(np.square(speech, dtype=np.float64))),
     )
     return (wet * np.float32(np.sqrt(before / power)) if power > 0 else speech).astype(np.float32)
+
+
+def convolve(sound: Samples, response: Samples, length: int) -> Samples:
+    """The first `length` samples of a sound (S,) convolved with a response (R,).
+
+    Both are cut into pieces whose spectra are multiplied each with each (uniformly partitioned convolution, Stockham
+    1966): transforms of one short length, many at a time, take half the time of three long ones.
+    """
+    spectra = rfft(_pieces(sound, -(-length // PIECE)), 2 * PIECE)
+    whole = irfft(_convolved(spectra, rfft(_pieces(response, -(-len(response) // PIECE)), 2 * PIECE)), 2 * PIECE)
+    found = whole[:, :PIECE]
+    found[1:] += whole[:-1, PIECE:]  # what each piece leaves to the next
+    joined: Samples = found.reshape(-1)[:length]
+    return joined
+
+
+def _pieces(samples: Samples, count: int) -> Samples:
+    """(count, PIECE), with zeros behind the end."""
+    pieces = np.zeros(count * PIECE, dtype=np.float32)
+    taken = samples[: len(pieces)]
+    pieces[: len(taken)] = taken
+    return pieces.reshape(count, PIECE)
+
+
+@compiled
+def _convolved(sound: Any, response: Any) -> Any:
+    """Spectra of pieces, of both (pieces, frequencies) -> spectra of what is heard from the beginning of each piece."""
+    heard = np.zeros_like(sound)
+    for here in range(len(sound)):
+        for before in range(min(here + 1, len(response))):
+            for frequency in range(sound.shape[1]):
+                heard[here, frequency] += sound[here - before, frequency] * response[before, frequency]
+    return heard
 
 
 def through_codec(speech: Samples, codec: str) -> Samples:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from asrkit.acoustics import active_power, add_noises, cut_to, reverberate, through_codec
+from asrkit.acoustics import PIECE, active_power, add_noises, cut_to, reverberate, through_codec
 from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.settings import CODECS
 
@@ -72,11 +72,15 @@ def test_the_direct_sound_stays_where_the_speech_was() -> None:
     assert np.abs(heard).max() < 1e-6
 
 
-def test_a_room_is_a_convolution() -> None:
+@pytest.mark.parametrize(
+    ("samples", "of_response"),
+    [(700, 90), (1, 5000), (PIECE, PIECE), (3 * PIECE + 1, 2 * PIECE + 17), (5000, 4 * PIECE)],
+)
+def test_a_room_is_a_convolution(samples: int, of_response: int) -> None:
     random = np.random.default_rng(2)
-    speech, response = random.normal(0, 0.1, 700).astype("f4"), random.normal(0, 0.1, 90).astype("f4")
+    speech, response = random.normal(0, 0.1, samples).astype("f4"), random.normal(0, 0.1, of_response).astype("f4")
     direct = int(np.argmax(np.abs(response)))
-    wanted = np.convolve(speech, response)[direct : direct + 700]
+    wanted = np.convolve(speech.astype("f8"), response)[direct : direct + samples]
     wanted *= np.sqrt(power(speech) / power(wanted))
     np.testing.assert_allclose(reverberate(speech, response), wanted, atol=1e-5)
 
