@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import soundfile
 import soxr
+from numpy.typing import NDArray
 from scipy.fft import irfft, rfft
 from scipy.signal import butter, sosfiltfilt
 
@@ -39,17 +40,29 @@ def active_power(samples: Samples) -> float:
     After ITU-T P.56: those are active whose power is less than 15.9 dB below the mean power of all that are. Found from
     above: the limit rises with the mean until no more frames fall below it.
     """
-    count = max(1, len(samples) // _ACTIVE_FRAME)
-    if not len(samples):
-        return 0.0
-    powers = np.square(samples[: count * _ACTIVE_FRAME], dtype=np.float64).reshape(count, -1).mean(axis=1)
-    limit, heard = 0.0, powers
+    if len(samples) < _ACTIVE_FRAME:
+        return mean_power(samples)
+    heard = _energies(samples) / _ACTIVE_FRAME
     while True:
         limit = heard.mean() * _ACTIVE_MARGIN
         louder = heard[heard >= limit]
         if len(louder) == len(heard):
             return float(heard.mean())
         heard = louder
+
+
+def mean_power(samples: Samples) -> float:
+    """The mean of the squares; 0 of nothing."""
+    rest = samples[len(samples) // _ACTIVE_FRAME * _ACTIVE_FRAME :]
+    energy = _energies(samples).sum() + np.square(rest, dtype=np.float64).sum()
+    return float(energy) / max(1, len(samples))
+
+
+def _energies(samples: Samples) -> NDArray[np.float64]:
+    """Of every whole frame; summed up in float32 within a frame, which is several times as fast."""
+    frames = samples[: len(samples) // _ACTIVE_FRAME * _ACTIVE_FRAME].reshape(-1, _ACTIVE_FRAME)
+    energies: NDArray[np.float64] = np.einsum("ij,ij->i", frames, frames).astype(np.float64)
+    return energies
 
 
 def cut_to(noise: Samples, length: int, start: int) -> Samples:
@@ -65,7 +78,7 @@ def add_noises(speech: Samples, noises: Sequence[Samples], snrs_db: Sequence[flo
     level = active_power(speech)
     mixed = speech.astype(np.float32, copy=True)
     for noise, snr_db in zip(noises, snrs_db, strict=True):
-        power = float(np.mean(np.square(noise, dtype=np.float64)))
+        power = mean_power(noise)
         if power > 0:
             mixed += noise * np.float32(np.sqrt(level / power * 10 ** (-snr_db / 10)))
     return mixed
@@ -79,11 +92,8 @@ def reverberate(speech: Samples, response: Samples) -> Samples:
     """
     direct = int(np.argmax(np.abs(response)))
     wet = convolve(speech, response, direct + len(speech))[direct:]
-    power, before = (
-        float(np.mean(np.square(wet, dtype=np.float64))),
-        float(np.mean(np.square(speech, dtype=np.float64))),
-    )
-    return (wet * np.float32(np.sqrt(before / power)) if power > 0 else speech).astype(np.float32)
+    power = mean_power(wet)
+    return wet * np.float32(np.sqrt(mean_power(speech) / power)) if power > 0 else speech
 
 
 def convolve(sound: Samples, response: Samples, length: int) -> Samples:

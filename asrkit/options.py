@@ -43,7 +43,10 @@ Beam = Annotated[int | None, typer.Option(min=1, help="Beam width.", show_defaul
 Alpha = Annotated[float | None, typer.Option(help="Weight of the n-gram of words.", show_default=TUNED)]
 Beta = Annotated[float | None, typer.Option(help="Bonus for each word.", show_default=TUNED)]
 UnkScore = Annotated[
-    float | None, typer.Option(help="log10 for a word the n-gram does not know, besides its own.", show_default="-10")
+    float | None,
+    typer.Option(
+        help="log10 for a word the n-gram does not know, besides its own.", show_default="-6; pyctcdecode -10"
+    ),
 ]
 ClosedVocab = Annotated[
     bool | None,
