@@ -38,7 +38,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Grid:
-    """Settings to try: all pairs on a sample of the fold, then those around the best on all of it."""
+    """Settings to try: all pairs on a sample of the fold, then the best and its four neighbours on all of it."""
 
     alphas: tuple[float, ...]
     betas: tuple[float, ...]
@@ -50,7 +50,7 @@ class Grid:
         sample = f" on every {self.every}th utterance" if self.every > 1 else ""
         coarse = f"alpha {_listed(self.alphas)} x beta {_listed(self.betas)}{sample}"
         fine = (
-            f", then +-{self.fine_alpha:g} and +-{self.fine_beta:g} around the best on all" if self.fine_alpha else ""
+            f", then the best and +-{self.fine_alpha:g} or +-{self.fine_beta:g} on all" if self.fine_alpha else ""
         )
         return coarse + fine
 
@@ -119,8 +119,7 @@ def tune(engine: Engine, fold: Fold, grid: Grid) -> tuple[float, float]:
         return alpha, beta
     around = [
         (round(alpha + a * grid.fine_alpha, 3), round(beta + b * grid.fine_beta, 3))
-        for a in (-1, 0, 1)
-        for b in (-1, 0, 1)
+        for a, b in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
     ]
     return best(around, fold)
 
