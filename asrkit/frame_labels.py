@@ -10,8 +10,8 @@ import numpy as np
 from asrkit.lexicon import LETTERS
 from asrkit.loops import lean
 
-# Where no more than FEW labels are likely enough, those are tried that are less likely by up to EASE: so where something
-# was heard wrongly, what was said is among them, and it costs little.
+# Where no more than FEW labels are likely enough, those are tried that are less likely by up to EASE: what was said is
+# among them where something else was heard, and it costs little.
 FEW, EASE = 3, 1.0
 CHUNK = 64  # labels tried at a time: as many as there are bits in Labels.of_letter and Work.held
 _BLOCK = 64  # labels that are looked at together
@@ -67,7 +67,6 @@ def try_labels(log_probs: Any, frame: int, least_logp: float, spelled: Any, labe
     y, tried, number, _ = labels
     for place in range(tried_before):
         y[tried[place].label] = 0.0
-    count = log_probs.shape[1]
     limit = min(least_logp, _highest(log_probs[frame])) if log_probs[frame, 0] < least_logp else least_logp
     trying = _put_between(log_probs[frame], limit, np.inf, tried, 0, spelled)
     if 0 < trying <= FEW:
