@@ -49,9 +49,7 @@ class Grid:
     def __str__(self) -> str:
         sample = f" on every {self.every}th utterance" if self.every > 1 else ""
         coarse = f"alpha {_listed(self.alphas)} x beta {_listed(self.betas)}{sample}"
-        fine = (
-            f", then the best and +-{self.fine_alpha:g} or +-{self.fine_beta:g} on all" if self.fine_alpha else ""
-        )
+        fine = f", then the best and +-{self.fine_alpha:g} or +-{self.fine_beta:g} on all" if self.fine_alpha else ""
         return coarse + fine
 
 
