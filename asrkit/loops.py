@@ -34,7 +34,8 @@ def _kept(loop: Loop, options: dict[str, Any]) -> Loop:
     """Numba takes machine code from the disk where the file of the loop is as it was when it was compiled. But loops of
     other files are part of it: all of them have to be as they were."""
     found: Any = njit(**options)(loop)
-    found._cache._cache_file._source_stamp = _stamp()
+    if hasattr(found, "_cache"):  # not where NUMBA_DISABLE_JIT is set
+        found._cache._cache_file._source_stamp = _stamp()
     return cast(Loop, found)
 
 
