@@ -10,9 +10,9 @@ import numpy as np
 from asrkit.lexicon import LETTERS
 from asrkit.loops import lean
 
-# Where no more than FEW labels are likely enough, those are tried that are less likely by up to EASE: what was said is
-# among them where something else was heard, and it costs little.
-FEW, EASE = 3, 1.0
+# Where a single label is likely enough, those are tried that are less likely by up to EASE: what was said is among them
+# where something else was heard, and it costs little.
+EASE = 1.0
 CHUNK = 64  # labels tried at a time: as many as there are bits in Labels.of_letter and Work.held
 _BLOCK = 64  # labels that are looked at together
 _SMALL = -7.0  # log-prob: hundreds of labels lie below it where the alphabet is large, and few above
@@ -63,13 +63,13 @@ def _some_above(log_probs: Any, limit: float) -> Any:
 @lean
 def try_labels(log_probs: Any, frame: int, least_logp: float, spelled: Any, labels: Any, tried_before: int) -> int:
     """The labels that are likely enough, the best of the frame always among them: those that end a word first, then the
-    likeliest; a little less likely ones, too, where there are few. Gives their number."""
+    likeliest; a little less likely ones, too, where there is but one. Gives their number."""
     y, tried, number, _ = labels
     for place in range(tried_before):
         y[tried[place].label] = 0.0
     limit = min(least_logp, _highest(log_probs[frame])) if log_probs[frame, 0] < least_logp else least_logp
     trying = _put_between(log_probs[frame], limit, np.inf, tried, 0, spelled)
-    if 0 < trying <= FEW:
+    if trying == 1:
         trying = _put_between(log_probs[frame], limit - EASE, limit, tried, trying, spelled)
     for place in range(trying):
         y[tried[place].label], number[tried[place].label] = tried[place].y, place

@@ -48,16 +48,14 @@ def tell_missing(bench: Bench) -> None:
         bench.figures.leave_out("flashlight-text", f"not installed; {HOW_TO_INSTALL}")
 
 
-def tuned(engines: Sequence[Engine], dev: Fold, test: Fold, grid: Grid) -> dict[str, Measured]:
+def tuned(engines: Sequence[Engine], dev: Fold, test: Fold, grid: Grid, round_s: float) -> dict[str, Measured]:
     """Each engine's best settings on dev, measured on test; flashlight's wide threshold takes those of the narrow."""
-    settings: dict[str, tuple[float, float]] = {}
-    found = {}
+    settings: dict[Engine, tuple[float, float]] = {}
     for engine in engines:
-        same_as = ALL_LABELS.name if engine.name == WIDE.name else None
         print(f"  {engine.name} ...", file=sys.stderr, flush=True)  # this may take minutes
-        settings[engine.name] = settings[same_as] if same_as else tune(engine, dev, grid)
-        found[engine.name] = measure(engine, settings[engine.name], test)
-    return found
+        same_as = next((other for other in settings if other.name == ALL_LABELS.name), None)
+        settings[engine] = settings[same_as] if same_as and engine.name == WIDE.name else tune(engine, dev, grid)
+    return measure(settings, test, round_s)
 
 
 @functools.cache
@@ -76,7 +74,7 @@ def real_results(bench: Bench) -> dict[str, Measured] | None:
     grid = QUICK_GRID if bench.quick else REAL_GRID
     bench.figures.say(f"\nreal posteriors, tuned on the dev fold: {grid}; measured on the test fold")
     engines = engines_of(bench, found.tokenizer, found.lm, with_flashlight=True)
-    return tuned(engines, found.dev, found.test, grid)
+    return tuned(engines, found.dev, found.test, grid, bench.sizes.round_s)
 
 
 def posteriors(bench: Bench) -> None:
@@ -142,7 +140,7 @@ def _side_by_side(bench: Bench, setup: Setup, name: str, style: Style, times: fl
     test = setup.fold(style, sizes.utterances, sizes=sizes, seed=3)
     engines = engines_of(bench, setup.tokenizer, setup.lm, with_flashlight=setup is bench.letters)
     grid = QUICK_GRID if bench.quick else MADE_GRID
-    results = tuned(engines, dev, test, grid)
+    results = tuned(engines, dev, test, grid, sizes.round_s)
     of = f"{sizes.utterances} utterances of {sizes.frames * sizes.frame_s:g} s"
     figures.table(f"{name}: {of}, beam {sizes.beam}; dev: {grid}", [result.row() for result in results.values()])
     figures.table(f"{name}: 95 % interval of the difference in WER", _accuracies(results))

@@ -34,6 +34,7 @@ class Sizes:
     text_words: int = 3_000_000  # that its n-gram is built from
     utterances: int = 200
     dev_utterances: int = 160
+    round_s: float = 3.0  # of each engine, several times
     syllables: int = 2_500
     subwords: int = 1_000
     every: int = 1  # of the real utterances
@@ -50,6 +51,7 @@ QUICK = Sizes(
     text_words=60_000,
     utterances=4,
     dev_utterances=2,
+    round_s=0.1,
     syllables=300,
     subwords=200,
     every=20,

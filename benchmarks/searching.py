@@ -1,20 +1,20 @@
 """An engine, utterances and their texts in; settings tuned on one fold, and rates and speed on another, out."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 
 import numpy as np
-from engines import Decode, Engine, LogProbs
+from engines import Engine, LogProbs
 from numpy.typing import NDArray
 
 from asrkit.cores import usable_cores
 from asrkit.error_rates import Counts, align, count, total
 
-# Passes over the utterances, at least; the fastest counts, for others use this machine, too. One that takes a minute is
-# a mean over what others do.
-PASSES, PASSES_S, LONG_S = 3, 5.0, 60.0
+# Passes over the utterances: engines take turns, in each of ROUNDS one pass or as many as `round_s` has room for, and the
+# fastest pass counts, for others use this machine, too, for seconds or minutes. Who has had LONG_S has no more turns.
+ROUNDS, LONG_S = 4, 60.0
 WARM_UP = 2  # utterances decoded before the clock starts: what is compiled or built on the way is no search
 RESAMPLES = 10_000
 
@@ -126,25 +126,31 @@ def _try(pair: tuple[float, float]) -> float:
     return _TRIED[-1](pair)
 
 
-def measure(engine: Engine, settings: tuple[float, float], fold: Fold) -> Measured:
-    """Rates and speed, on this thread."""
-    decode = engine.make(*settings)
-    found, cpu_s = timed(decode, fold.log_probs)
-    speed = fold.audio_s / cpu_s
-    words, characters = word_counts(fold.texts, found), character_counts(fold.texts, found)
-    return Measured(engine.name, *settings, words, characters, speed)
-
-
-def timed(decode: Decode, log_probs: Sequence[LogProbs]) -> tuple[list[str], float]:
-    """The texts, and the CPU time of the fastest pass."""
-    for item in log_probs[:WARM_UP]:
-        decode(item)
-    took: list[float] = []
-    while sum(took) < LONG_S and (len(took) < PASSES or sum(took) < PASSES_S):
-        before = time.thread_time()
-        found = [decode(item) for item in log_probs]
-        took.append(time.thread_time() - before)
-    return found, min(took)
+def measure(engines: Mapping[Engine, tuple[float, float]], fold: Fold, round_s: float) -> dict[str, Measured]:
+    """Rates and speed of engines, each with its settings, on this thread."""
+    decoders = {engine: engine.make(*settings) for engine, settings in engines.items()}
+    texts: dict[Engine, list[str]] = {}
+    took: dict[Engine, list[float]] = {engine: [] for engine in engines}
+    for decode in decoders.values():
+        for item in fold.log_probs[:WARM_UP]:
+            decode(item)
+    for _ in range(ROUNDS):
+        for engine, decode in decoders.items():
+            had = sum(took[engine])
+            while had < LONG_S and sum(took[engine]) < had + round_s:
+                before = time.thread_time()
+                texts[engine] = [decode(item) for item in fold.log_probs]
+                took[engine].append(time.thread_time() - before)
+    return {
+        engine.name: Measured(
+            engine.name,
+            *settings,
+            word_counts(fold.texts, texts[engine]),
+            character_counts(fold.texts, texts[engine]),
+            fold.audio_s / min(took[engine]),
+        )
+        for engine, settings in engines.items()
+    }
 
 
 def bootstrap(one: Measured, other: Measured, *, seed: int = 1) -> tuple[float, float, float]:
