@@ -31,6 +31,20 @@ def test_frames_equal_a_plain_fourier_transform():
     np.testing.assert_allclose(raw[0, 3].numpy(), expected, atol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:At least one mel filterbank")
+@pytest.mark.parametrize("mels", [8, 80, 128])  # of 128 some bands hold no frequency of the transform
+def test_energies_are_the_product_with_the_mel_weights(mels: int) -> None:
+    features = log_mel(mels=mels)
+    sound = torch.randn(2, 50_000, generator=torch.Generator().manual_seed(1), dtype=torch.float32)
+    frames = sound.unfold(1, features.fft_samples, features.hop_samples)
+    left = (features.fft_samples - features.window_samples) // 2
+    window = torch.zeros(features.fft_samples)
+    window[left : left + features.window_samples] = features.window
+    power = torch.fft.rfft((frames * window).double()).abs().square()
+    wanted = torch.log(power @ features.mel_weights.double() + LOG_FLOOR)
+    torch.testing.assert_close(features.spectrum(sound).double(), wanted, rtol=0, atol=1e-4)
+
+
 def test_a_tone_stands_in_the_mel_bin_of_its_pitch():
     features = log_mel(mels=80)
     tone = torch.sin(2 * torch.pi * 1000 * torch.arange(16_000) / 16_000)[None]
