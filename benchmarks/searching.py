@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from asrkit.cores import usable_cores
 from asrkit.error_rates import Counts, align, count, total
 
-# Passes over the utterances: engines take turns, in each of ROUNDS one pass or as many as `round_s` has room for, and the
+# Passes over the utterances: engines take turns, in each of ROUNDS one pass or as many as `round_s` has room for. The
 # fastest pass counts, for others use this machine, too, for seconds or minutes. Who has had LONG_S has no more turns.
 ROUNDS, LONG_S = 4, 60.0
 WARM_UP = 2  # utterances decoded before the clock starts: what is compiled or built on the way is no search
