@@ -67,6 +67,8 @@ def rows_of(
             device=options.device,
             progress=told,
         )
+        if not (run / "train.json").exists():
+            raise SystemExit(f"{run} was stopped; the same command with --folder goes on with it")
         where = {"data_dir": data_dir, "device": options.device, "progress": told}
         in_noise = decode(run, noise=noises[True], snrs_db=[SNR_DB], **where)
         in_rooms = decode(run, rir=options.shared / "speech" / "rir_real", **where)
