@@ -218,6 +218,29 @@ def test_with_n_grams_the_best_of_all_texts(
     assert found.logp == pytest.approx(every[best], abs=1e-4)
 
 
+# Labels ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("logps", "found"),
+    [
+        ({"a": -1.0, "b": -5.5}, {"", "a", "b"}),  # a alone is likely: b is tried, too
+        ({"a": -1.0, "b": -6.1}, {"", "a"}),  # not so unlikely a one
+        ({"a": -1.0, " ": -2.0, "b": -5.5}, {"", "a"}),  # two are likely (and a space alone is no text)
+        ({"b": -5.5}, {""}),  # none but the blank is
+    ],
+)
+def test_where_a_single_label_is_likely_a_little_less_likely_ones_are_tried(
+    logps: dict[str, float], found: set[str]
+) -> None:
+    frame = np.full((1, len(CHARACTERS.labels)), -30.0)
+    for label, logp in logps.items():
+        frame[0, CHARACTERS.labels.index(label)] = logp
+    frame[0, 0] = math.log(1 - np.exp(frame[0, 1:]).sum())
+    search = NativeSearch(CHARACTERS, DecodeSettings(n_best=10, token_min_logp=-5.0))
+    assert {each.text for each in search.decode(frame)} == found
+
+
 # In pieces ---------------------------------------------------------------------------------------------------------
 
 
