@@ -4,9 +4,9 @@ import json
 from dataclasses import replace
 
 import pytest
+from house import Told
 from tones import make_tones, tones_recipe
 
-from asrkit.progress import Silent
 from asrkit.spikes import FIRST, Usual
 from asrkit.train import train
 from asrkit.update import Update, Updater
@@ -45,18 +45,6 @@ def test_what_lasts_becomes_usual():
     assert spikes == 69
 
 
-class Told(Silent):
-    """Keeps what was said; stops the training at a step."""
-
-    def __init__(self):
-        self.lines = []
-
-    def say(self, message):
-        self.lines.append(message)
-
-    warn = say
-
-
 @pytest.mark.parametrize("stopped_at", [None, FIRST + 2, FIRST + 4])
 def test_a_spike_is_named_counted_and_survived(tmp_path, monkeypatch, stopped_at):
     make_tones(tmp_path / "data")
@@ -87,7 +75,7 @@ def test_a_spike_is_named_counted_and_survived(tmp_path, monkeypatch, stopped_at
     summary = json.loads((run / "train.json").read_text(encoding="utf-8"))
     assert summary["step"] > FIRST + 4
     assert (summary["spikes"], summary["bad_steps"]) == (1, 0)
-    (named,) = (line for line in told.lines if line.startswith(f"step {FIRST + 3}: gradient norm "))
+    (named,) = (line for line in told.warned if line.startswith(f"step {FIRST + 3}: gradient norm "))
     assert " times the usual, clipped; highest loss (" in named
     assert "utterance train-" in named
-    assert any(line.startswith("1 updates had a loss or gradient far above the usual") for line in told.lines)
+    assert any(line.startswith("1 updates had a loss or gradient far above the usual") for line in told.warned)
