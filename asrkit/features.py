@@ -1,22 +1,16 @@
 """Waveforms in, log-mel spectrograms out; the same frames alone and in a padded batch.
 
-Shapes: B utterances, S samples, T frames, F mel bins, Q frequencies.
+Shapes: B utterances, S samples, T frames, F mel bins.
 """
 
-from typing import Any
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchaudio.functional import melscale_fbanks
 
 from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.frames import fft_samples, log_mel_frames, samples_in
-from asrkit.loops import compiled
 
 LOG_FLOOR = 1e-6  # added to mel energies: about a quiet room's noise, so that digital silence is not far from it
-AT_A_TIME = 256  # frames whose spectra a CPU has at hand
 MIN_STD = 1e-2  # of a mel bin, when normalising: a bin that never moves is not blown up
 
 
@@ -62,8 +56,7 @@ class LogMel(nn.Module):
             mel_scale="htk",
         )
         self.register_buffer("window", torch.hann_window(self.window_samples), persistent=False)
-        self.register_buffer("mel_weights", weights, persistent=False)  # (Q, F)
-        self._bands = _bands(weights.numpy())
+        self.register_buffer("mel_weights", weights, persistent=False)  # (fft bins, F)
         self.register_buffer("mean", torch.zeros(mels))
         self.register_buffer("std", torch.ones(mels))
 
@@ -87,25 +80,11 @@ class LogMel(nn.Module):
         count = 1 + (padded.shape[1] - self.fft_samples) // self.hop_samples
         # The window is in the middle of what is transformed, as in torch.stft; the power is the same anywhere in it.
         left = (self.fft_samples - self.window_samples) // 2
-        frames = padded[:, left:].unfold(1, self.window_samples, self.hop_samples)[:, :count]
-        if padded.device.type == "cpu":
-            return torch.stack([self._energies(each) for each in frames]).add_(LOG_FLOOR).log_()
-        real, imaginary = self._transformed(frames).unbind(dim=3)
+        frames = padded[:, left:].unfold(1, self.window_samples, self.hop_samples)[:, :count] * self.window
+        parts = torch.view_as_real(torch.fft.rfft(frames, n=self.fft_samples))  # (B, T, fft bins, 2)
+        real, imaginary = parts.unbind(dim=3)
         power = real.square().addcmul_(imaginary, imaginary)
         return (power @ self.mel_weights).add_(LOG_FLOOR).log_()
-
-    def _transformed(self, frames: Tensor) -> Tensor:
-        """(..., window) -> real and imaginary parts (..., Q, 2)."""
-        return torch.view_as_real(torch.fft.rfft(frames * self.window, n=self.fft_samples))
-
-    def _energies(self, frames: Tensor) -> Tensor:
-        """Frames (T, window) -> energies (T, F), as the product with `mel_weights` gives them. Few of these are not 0,
-        and a few frames at a time stay in the cache of a CPU. Half the time."""
-        found = np.empty((len(frames), self.mels), dtype=np.float32)
-        for first in range(0, len(frames), AT_A_TIME):
-            parts = self._transformed(frames[first : first + AT_A_TIME])
-            _add_up(parts.numpy(), *self._bands, found[first : first + AT_A_TIME])
-        return torch.from_numpy(found)
 
     @torch.no_grad()
     def raw(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -164,28 +143,3 @@ class LogMel(nn.Module):
         """Mean and standard deviation of the training data, (F,) each; kept in the checkpoint."""
         self.mean.copy_(mean)
         self.std.copy_(std.clamp(min=MIN_STD))
-
-
-def _bands(weights: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
-    """Weights (Q, F) -> the same (F, Q), and where in each row those begin and end that are not 0."""
-    rows = np.ascontiguousarray(weights.T)
-    begins, ends = np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows), dtype=np.int64)
-    for place, row in enumerate(rows):
-        some = np.flatnonzero(row)
-        if len(some):
-            begins[place], ends[place] = some[0], some[-1] + 1
-    return rows, begins, ends
-
-
-@compiled
-def _add_up(parts: Any, weights: Any, begins: Any, ends: Any, energies: Any) -> None:
-    """Of spectra (T, Q, 2) the energy in each band, into (T, F)."""
-    power = np.empty(parts.shape[1], dtype=np.float32)
-    for frame in range(len(parts)):
-        for frequency in range(len(power)):
-            power[frequency] = parts[frame, frequency, 0] ** 2 + parts[frame, frequency, 1] ** 2
-        for band in range(len(begins)):
-            energy = np.float32(0.0)
-            for frequency in range(begins[band], ends[band]):
-                energy += power[frequency] * weights[band, frequency]
-            energies[frame, band] = energy
