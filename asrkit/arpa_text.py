@@ -14,16 +14,19 @@ from asrkit.loops import compiled
 
 NUMBER_BYTES = 14  # of a log10, its tab or line end included: -99999.123456
 DECIMALS = 6
-_ONE = 10**DECIMALS
-_U1, _U10, _ONE_U = np.uint64(1), np.uint64(10), np.uint64(_ONE)
-_MINUS, _POINT, _ZERO, _TAB, _SPACE, _LINE_END = b"-.0\t \n"
+STEP = 8  # bytes of a word that are copied at once, whether it has so many or not
+_U0, _U1, _U2, _U3, _U4, _U5, _U6, _U7 = map(np.uint64, range(8))
+_U10, _U1000 = np.uint64(10), np.uint64(1000)
+_ONE, _STEP = np.uint64(10**DECIMALS), np.uint64(STEP)
+_MINUS, _POINT, _ZERO, _TAB, _SPACE, _LINE_END = map(np.uint8, b"-.0\t \n")
+_DIGITS = np.frombuffer("".join(f"{number:03} " for number in range(1000)).encode(), dtype=np.uint8).copy()
 
 
 @dataclass(frozen=True)
 class Words:
     """The words of a vocabulary, in UTF-8, one behind the other: word i is bytes[offsets[i] : offsets[i + 1]]."""
 
-    bytes: NDArray[np.uint8]
+    bytes: NDArray[np.uint8]  # and perhaps some more behind the last word
     offsets: NDArray[np.int64]  # (V + 1,)
 
     @classmethod
@@ -40,11 +43,12 @@ def arpa_lines(
     """`log10 <tab> words <tab> back-off`, a line for each row of ngrams (M, n), as bytes; without back-offs the last
     column is missing."""
     size = _text_bytes(ngrams, words.offsets) + ngrams.size + 2 * NUMBER_BYTES * len(ngrams)
-    out = np.empty(size, dtype=np.uint8)
+    out = np.empty(size + STEP, dtype=np.uint8)
+    text = words.bytes
+    if len(text) < words.offsets[-1] + STEP:
+        text = np.concatenate([text, np.zeros(STEP, dtype=np.uint8)])
     has_back_off = back_off is not None
-    used = _write_lines(
-        ngrams, log10, back_off if has_back_off else log10, has_back_off, words.bytes, words.offsets, out
-    )
+    used = _write_lines(ngrams, log10, back_off if has_back_off else log10, has_back_off, text, words.offsets, out)
     return out[:used].data
 
 
@@ -57,50 +61,66 @@ def _text_bytes(ngrams: Any, offsets: Any) -> int:
     return size
 
 
+# Places are unsigned, which spares the look at each whether it counts from the end: a third of the time.
+
+
 @compiled
-def _write_lines(ngrams: Any, log10: Any, back_off: Any, has_back_off: bool, text: Any, offsets: Any, out: Any) -> int:
-    at = 0
+def _write_lines(ngrams: Any, log10: Any, back_off: Any, has_back_off: bool, text: Any, offsets: Any, out: Any) -> Any:
+    at = _U0
     for row in range(len(ngrams)):
         at = _write_number(log10[row], out, at)
         separator = _TAB
         for word in ngrams[row]:
             out[at] = separator
-            at += 1
-            for place in range(offsets[word], offsets[word + 1]):
-                out[at] = text[place]
-                at += 1
+            at = _write_word(text, offsets, np.uint64(word), out, at + _U1)
             separator = _SPACE
         if has_back_off:
             out[at] = _TAB
-            at = _write_number(back_off[row], out, at + 1)
+            at = _write_number(back_off[row], out, at + _U1)
         out[at] = _LINE_END
-        at += 1
+        at += _U1
     return at
 
 
 @compiled
-def _write_number(value: float, out: Any, at: int) -> int:
+def _write_word(text: Any, offsets: Any, word: Any, out: Any, at: Any) -> Any:
+    """STEP bytes at a time, all read before any is written: so the processor moves them as one. What is beyond the word
+    is written over later."""
+    place, end = np.uint64(offsets[word]), np.uint64(offsets[word + _U1])
+    while True:
+        a, b, c, d = text[place], text[place + _U1], text[place + _U2], text[place + _U3]
+        e, f, g, h = text[place + _U4], text[place + _U5], text[place + _U6], text[place + _U7]
+        out[at], out[at + _U1], out[at + _U2], out[at + _U3] = a, b, c, d
+        out[at + _U4], out[at + _U5], out[at + _U6], out[at + _U7] = e, f, g, h
+        if place + _STEP >= end:
+            return at + end - place
+        place += _STEP
+        at += _STEP
+
+
+@compiled
+def _write_number(value: float, out: Any, at: Any) -> Any:
     """With as many as DECIMALS decimals, without zeros behind."""
-    # unsigned: dividing needs no look at the sign
     scaled = np.uint64(round(abs(value) * _ONE))
     if value < 0 and scaled:
         out[at] = _MINUS
-        at += 1
-    whole, decimals = scaled // _ONE_U, scaled % _ONE_U
+        at += _U1
+    whole, decimals = scaled // _ONE, scaled % _ONE
     above = _U1
     while above * _U10 <= whole:
         above *= _U10
     while above:
-        out[at] = _ZERO + np.int64(whole // above % _U10)
-        at += 1
+        out[at] = _ZERO + np.uint8(whole // above % _U10)
+        at += _U1
         above //= _U10
     if not decimals:
         return at
     out[at] = _POINT
-    for place in range(at + DECIMALS, at, -1):
-        out[place] = _ZERO + np.int64(decimals % _U10)
-        decimals //= _U10
-    at += DECIMALS
-    while out[at] == _ZERO:
-        at -= 1
-    return at + 1
+    at += _U1
+    for three in (decimals // _U1000, decimals % _U1000):
+        for place in range(_U3):
+            out[at + place] = _DIGITS[_U4 * three + place]
+        at += _U3
+    while out[at - _U1] == _ZERO:
+        at -= _U1
+    return at

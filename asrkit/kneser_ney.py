@@ -232,8 +232,9 @@ def _take_census(
             if n == 1:
                 _add_up(np.zeros(len(adjusted), dtype=np.int32), adjusted, kept[nodes], unigrams)
                 continue
-            contexts = tree.ngrams(nodes.start, nodes.stop, n)[:, :-1]  # (R, n - 1)
-            for asked, of_part in _by_part(parts[contexts[:, -1]], count):
+            # nodes (R,), or where they may be another part's, words (R, n - 1)
+            contexts = tree.context[nodes] if count == 1 else tree.ngrams(nodes.start, nodes.stop, n)[:, :-1]
+            for asked, of_part in _by_part(contexts, parts):
                 questions[n, part, asked] = len(contexts[of_part])
                 shelf.append(f"contexts-{n}-{asked}", contexts[of_part])
                 shelf.append(f"adjusted-{n}-{asked}", adjusted[of_part])
@@ -243,12 +244,13 @@ def _take_census(
     return _Census(range(count), seen, kept_counts, unigrams[0], questions)
 
 
-def _by_part(part_of_row: NDArray[np.int32], count: int) -> Iterator[tuple[int, slice | NDArray[np.intp]]]:
-    """Every part, and which rows are of it, in their order."""
-    if count == 1:
+def _by_part(contexts: NDArray[np.int32], parts: NDArray[np.int32]) -> Iterator[tuple[int, slice | NDArray[np.intp]]]:
+    """Every part, and which contexts are of it, by their words (R, n); where there is one, whatever they are."""
+    if not parts[-1]:
         yield 0, slice(None)
-    else:
-        yield from ((part, np.flatnonzero(part_of_row == part)) for part in range(count))
+        return
+    part_of_row = parts[contexts[:, -1]]
+    yield from ((part, np.flatnonzero(part_of_row == part)) for part in range(int(parts[-1]) + 1))
 
 
 def _answer(part: int, order: int, discounts: Sequence[Discounts], shelf: _Shelf) -> None:
@@ -261,9 +263,9 @@ def _answer(part: int, order: int, discounts: Sequence[Discounts], shelf: _Shelf
         asked = shelf.take_rows(f"contexts-{n}-{part}", np.empty((0, n - 1), dtype=np.int32))  # (R, n - 1)
         adjusted = shelf.take_rows(f"adjusted-{n}-{part}", np.empty(0, dtype=np.int32))  # (R,)
         kept = shelf.take_rows(f"kept-{n}-{part}", np.empty(0, dtype=np.bool_))  # (R,)
-        rows = tree.find(asked)  # (R,)
-        rows -= np.int32(contexts.start)  # of sums
-        del asked
+        found = asked if asked.ndim == 1 else tree.find(asked)  # (R,)
+        rows = found - np.int32(contexts.start)  # of sums
+        del asked, found
         _add_up(rows, adjusted, kept, sums)
         amounts = np.array([0.0, *discounts[n - 1]])
         _back_off(sums, amounts, back_off[contexts])
@@ -320,8 +322,8 @@ def _answers(
         return shelf.take(f"seen-{n}-{part}"), shelf.take(f"left-{n}-{part}")
     nodes = tree.nodes(n)
     seen, left = np.empty((2, nodes.stop - nodes.start))
-    words_before_last = tree.ngrams(nodes.start, nodes.stop, n)[:, -2]
-    for asked, of_part in _by_part(parts[words_before_last], len(census.parts)):
+    contexts = tree.ngrams(nodes.start, nodes.stop, n)[:, :-1]
+    for asked, of_part in _by_part(contexts, parts):
         before = int(census.questions[n, :part, asked].sum())
         mine = slice(before, before + int(census.questions[n, part, asked]))
         seen[of_part] = shelf.get(f"seen-{n}-{asked}")[mine]

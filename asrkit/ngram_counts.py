@@ -155,13 +155,13 @@ def grow_parts(
         for number, path in enumerate(files):
             rows = np.fromfile(path, dtype=np.int32).reshape(-1, order)
             path.unlink()
-            yield grow(rows, has_marks=number == 0)
+            yield grow(rows, has_marks=number == 0, is_text=False)
 
     if count > 1:
         return parts, trees()
     rows = np.concatenate(list(text.windows(order)))
     advance(len(rows))
-    return parts, iter([grow(rows, has_marks=True)])
+    return parts, iter([grow(rows, has_marks=True, is_text=True)])
 
 
 def _store_windows(

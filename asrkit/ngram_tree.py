@@ -28,6 +28,7 @@ class NGramTree:
     first: NDArray[np.int32]  # (K + 1,) child; the children end where those of the next node begin
     occurrences: NDArray[np.int32]  # (K,)
     adjusted: NDArray[np.int32]  # (K,)
+    context: NDArray[np.int32]  # (K,) the n-gram without its last word, where all of them are in this tree; else (0,)
 
     @property
     def order(self) -> int:
@@ -45,32 +46,43 @@ class NGramTree:
 
     def find(self, rows: NDArray[np.int32]) -> NDArray[np.int32]:
         """The nodes of n-grams (R, n); -1 where there is none."""
-        roots = self.word[self.nodes(1)]
-        root_of_word = np.full(int(roots.max(initial=0)) + 1, -1, dtype=np.int32)
-        root_of_word[roots] = np.arange(len(roots), dtype=np.int32)
         found = np.empty(len(rows), dtype=np.int32)
-        _find(rows, root_of_word, self.word, self.first, found)
+        _find(rows, _root_of_word(self.word[self.nodes(1)]), self.word, self.first, found)
         return found
 
 
-def grow(rows: NDArray[np.int32], *, has_marks: bool) -> NGramTree:
-    """The tree of windows (M, N). `has_marks` adds <unk> and <s>, which no window ends with.
+def grow(rows: NDArray[np.int32], *, has_marks: bool, is_text: bool) -> NGramTree:
+    """The tree of windows (M, N). `has_marks` adds <unk> and <s>, which no window ends with; `is_text` says that the
+    windows are those of a whole text, in its order.
 
     The adjusted count is the number of occurrences at length N and of what begins with <s>, else how many different
     words come before (Heafield et al. 2013, section 3.2).
     """
     count, order = rows.shape
-    sorted_rows = rows[_sort_from_last(rows, int(rows.max(initial=0)), *np.empty((4, count), dtype=np.int32))]
+    in_order = _sort_from_last(rows, int(rows.max(initial=0)), *np.empty((4, count), dtype=np.int32))
+    sorted_rows = rows[in_order]
     counts = _count_nodes(sorted_rows)
     counts[1] += 2 * has_marks
     starts = np.concatenate([[0], np.cumsum(counts)])  # counts[0] is 0
     total = int(starts[-1])
     assert max(total, len(rows)) < 2**31
-    word, parent, occurrences, adjusted = (zeros((total,), np.int32) for _ in range(4))
+    word, parent, occurrences, adjusted, met = (zeros((total,), np.int32) for _ in range(5))
     first = np.full(total + 1, total, dtype=np.int32)
-    _fill(sorted_rows, starts, has_marks, word, parent, first, occurrences)
+    longest = np.empty(count, dtype=np.int32)
+    _fill(sorted_rows, in_order, starts, has_marks, word, parent, first, occurrences, met, longest)
     _adjust(starts, word, first, occurrences, adjusted, order)
-    return NGramTree(starts, word, parent, first, occurrences, adjusted)
+    context = met if is_text else met[:0].copy()
+    if is_text:
+        _to_contexts(starts, word, parent, longest, _root_of_word(word[: starts[2]]), context)
+    return NGramTree(starts, word, parent, first, occurrences, adjusted, context)
+
+
+def _root_of_word(roots: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The node of each word up to the largest that the nodes of length 1 have, by their words; -1 where there is
+    none."""
+    found = np.full(int(roots.max(initial=0)) + 1, -1, dtype=np.int32)
+    found[roots] = np.arange(len(roots), dtype=np.int32)
+    return found
 
 
 def zeros(shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
@@ -139,7 +151,20 @@ def _count_nodes(rows: Any) -> Any:
 
 
 @compiled
-def _fill(rows: Any, starts: Any, has_marks: bool, word: Any, parent: Any, first: Any, occurrences: Any) -> None:
+def _fill(
+    rows: Any,
+    in_order: Any,
+    starts: Any,
+    has_marks: bool,
+    word: Any,
+    parent: Any,
+    first: Any,
+    occurrences: Any,
+    met: Any,
+    longest: Any,
+) -> None:
+    """Besides what a tree has: of each node a window that it was `met` in (K,), of each window its `longest` node
+    (M,); windows by their place before they were put `in_order` (M,)."""
     count, order = rows.shape
     used = starts[:-1].copy()  # by length: where the next node goes
     path = np.zeros(order + 1, dtype=np.int64)
@@ -148,7 +173,7 @@ def _fill(rows: Any, starts: Any, has_marks: bool, word: Any, parent: Any, first
             word[used[1]], first[used[1]] = mark, starts[2]
             used[1] += 1
     for row in range(count):
-        common = _common(rows, row)
+        common, window = _common(rows, row), in_order[row]
         for n in range(1, order + 1):
             if n > common:
                 node = used[n]
@@ -156,8 +181,9 @@ def _fill(rows: Any, starts: Any, has_marks: bool, word: Any, parent: Any, first
                 word[node] = rows[row, order - n]
                 parent[node] = path[n - 1]
                 first[node] = used[n + 1] if n < order else starts[order + 1]
-                path[n] = node
+                path[n], met[node] = node, window
             occurrences[path[n]] += 1
+            longest[window] = path[n]
             if rows[row, order - n] == BEGIN_ID:
                 break
 
@@ -169,6 +195,22 @@ def _adjust(starts: Any, word: Any, first: Any, occurrences: Any, adjusted: Any,
             adjusted[node] = occurrences[node]
         else:
             adjusted[node] = first[node + 1] - first[node]
+
+
+@compiled
+def _to_contexts(starts: Any, word: Any, parent: Any, longest: Any, root_of_word: Any, windows: Any) -> None:
+    """Of each node (K,) a window that ends with it becomes its context. The window before that ends with the context:
+    its longest n-gram or what that backs off to."""
+    order = len(starts) - 2
+    windows[: starts[2]] = -1
+    for node in range(starts[2], starts[min(3, order + 1)]):
+        windows[node] = root_of_word[word[node]]  # of <s>, with which no window ends, too
+    for n in range(3, order + 1):
+        for node in range(starts[n], starts[n + 1]):
+            context = longest[windows[node] - 1]
+            while context >= starts[n]:
+                context = parent[context]
+            windows[node] = context
 
 
 @compiled
