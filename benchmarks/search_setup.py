@@ -3,13 +3,15 @@
 import gzip
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from typing import overload
 
 import numpy as np
-from engines import WordLm
+from engines import LogProbs, WordLm
 from figures import Figures
 from numpy.typing import NDArray
 from posteriors import Style, make_log_probs
@@ -32,7 +34,8 @@ class Sizes:
 
     words: int = 50_000  # of a made-up language
     text_words: int = 3_000_000  # that its n-gram is built from
-    utterances: int = 200
+    utterances: int = 600  # whose errors are counted
+    timed_utterances: int = 60  # the first of them, again and again
     dev_utterances: int = 160
     round_s: float = 3.0  # of each engine, several times
     syllables: int = 2_500
@@ -50,6 +53,7 @@ QUICK = Sizes(
     words=2_000,
     text_words=60_000,
     utterances=4,
+    timed_utterances=2,
     dev_utterances=2,
     round_s=0.1,
     syllables=300,
@@ -74,17 +78,39 @@ class Setup:
 
     def fold(self, style: Style, count: int, *, sizes: Sizes, seed: int) -> Fold:
         """Utterances whose texts fill their frames."""
-        texts, log_probs = [], []
+        texts, spelled = [], []
         room = int(sizes.frames / self.label_frames)
-        for number, words in enumerate(self.language.texts(count, room, seed=seed, strange=STRANGE)):
+        for words in self.language.texts(count, room, seed=seed, strange=STRANGE):
             fitting = 1
             while fitting < len(words) and len(self.tokenizer.encode(" ".join(words[: fitting + 1]))) <= room:
                 fitting += 1
             texts.append(" ".join(words[:fitting]))
-            labels = self.tokenizer.encode(texts[-1])
-            made = make_log_probs(labels, self.likeness, frames=sizes.frames, style=style, seed=(seed, number))
-            log_probs.append(made)
-        return Fold(log_probs, texts, sizes.frame_s)
+            spelled.append(self.tokenizer.encode(texts[-1]))
+        return Fold(_Made(spelled, self.likeness, sizes.frames, style, seed), texts, sizes.frame_s)
+
+
+@dataclass(frozen=True)
+class _Made(Sequence[LogProbs]):
+    """Log-probs of labels, made whenever they are asked for: those of 600 utterances and 2,500 labels are 4 GB."""
+
+    spelled: list[list[int]]
+    likeness: NDArray[np.int64]
+    frames: int
+    style: Style
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.spelled)
+
+    @overload
+    def __getitem__(self, asked: int) -> LogProbs: ...
+    @overload
+    def __getitem__(self, asked: slice) -> list[LogProbs]: ...
+    def __getitem__(self, asked: int | slice) -> LogProbs | list[LogProbs]:
+        if isinstance(asked, slice):
+            return [self[number] for number in range(*asked.indices(len(self)))]
+        seed = self.seed, asked
+        return make_log_probs(self.spelled[asked], self.likeness, frames=self.frames, style=self.style, seed=seed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,16 +4,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
-from engines import Engine, LogProbs
+from engines import Decode, Engine, LogProbs
 from numpy.typing import NDArray
 
 from asrkit.cores import usable_cores
 from asrkit.error_rates import Counts, align, count, total
 
-# Passes over the utterances: engines take turns, in each of ROUNDS one pass or as many as `round_s` has room for. The
-# fastest pass counts, for others use this machine, too, for seconds or minutes. Who has had LONG_S has no more turns.
+# Passes over the timed utterances: engines take turns, in each of ROUNDS one pass or as many as `round_s` has room for.
+# The fastest counts, for others use this machine, too, for seconds or minutes. Who has had LONG_S has no more turns.
 ROUNDS, LONG_S = 4, 60.0
 WARM_UP = 2  # utterances decoded before the clock starts: what is compiled or built on the way is no search
 RESAMPLES = 10_000
@@ -23,7 +24,7 @@ RESAMPLES = 10_000
 class Fold:
     """Utterances and what was said."""
 
-    log_probs: list[LogProbs]
+    log_probs: Sequence[LogProbs]
     texts: list[str]
     frame_s: float
 
@@ -31,9 +32,9 @@ class Fold:
     def audio_s(self) -> float:
         return sum(map(len, self.log_probs)) * self.frame_s
 
-    def every(self, step: int) -> "Fold":
-        """A sample of it."""
-        return Fold(self.log_probs[::step], self.texts[::step], self.frame_s)
+    def sample(self, *, first: int | None = None, every: int = 1) -> "Fold":
+        """Some of it, held in memory."""
+        return Fold(self.log_probs[:first:every], self.texts[:first:every], self.frame_s)
 
 
 @dataclass(frozen=True)
@@ -93,26 +94,34 @@ def character_counts(texts: Sequence[str], found: Sequence[str]) -> list[Counts]
     return [count(align(text, other)) for text, other in zip(texts, found, strict=True)]
 
 
-_TRIED: list[Callable[[tuple[float, float]], float]] = []  # for forked processes, which inherit what cannot be sent
+_SHARED: list[Callable[[Any], Any]] = []  # for forked processes, which inherit what cannot be sent
+
+
+def on_all_cores(do: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    """What it makes of each item; for what is not timed."""
+    _SHARED.append(do)
+    try:
+        with get_context("fork").Pool(min(len(items), usable_cores())) as pool:
+            return pool.map(_do, items, chunksize=1)
+    finally:
+        _SHARED.pop()
+
+
+def _do(item: Any) -> Any:
+    return _SHARED[-1](item)
 
 
 def tune(engine: Engine, fold: Fold, grid: Grid) -> tuple[float, float]:
-    """The alpha and beta with the lowest sum of WER and CER on the fold; all cores try, as this is not timed."""
+    """The alpha and beta with the lowest sum of WER and CER on the fold."""
 
     def best(pairs: Sequence[tuple[float, float]], sample: Fold) -> tuple[float, float]:
         def rate(pair: tuple[float, float]) -> float:
             texts = list(map(engine.make(*pair), sample.log_probs))
             return sum(total(counts(sample.texts, texts)).rate for counts in (word_counts, character_counts))
 
-        _TRIED.append(rate)
-        try:
-            with get_context("fork").Pool(min(len(pairs), usable_cores())) as pool:
-                rates = pool.map(_try, pairs, chunksize=1)
-        finally:
-            _TRIED.pop()
-        return pairs[int(np.argmin(rates))]
+        return pairs[int(np.argmin(on_all_cores(rate, pairs)))]
 
-    alpha, beta = best([(alpha, beta) for alpha in grid.alphas for beta in grid.betas], fold.every(grid.every))
+    alpha, beta = best([(alpha, beta) for alpha in grid.alphas for beta in grid.betas], fold.sample(every=grid.every))
     if not grid.fine_alpha:
         return alpha, beta
     around = [
@@ -122,35 +131,33 @@ def tune(engine: Engine, fold: Fold, grid: Grid) -> tuple[float, float]:
     return best(around, fold)
 
 
-def _try(pair: tuple[float, float]) -> float:
-    return _TRIED[-1](pair)
-
-
-def measure(engines: Mapping[Engine, tuple[float, float]], fold: Fold, round_s: float) -> dict[str, Measured]:
-    """Rates and speed of engines, each with its settings, on this thread."""
+def measure(
+    engines: Mapping[Engine, tuple[float, float]], fold: Fold, timed: Fold, round_s: float
+) -> dict[str, Measured]:
+    """Rates of engines on a fold, each with its settings, and their speed on another, on this thread."""
     decoders = {engine: engine.make(*settings) for engine, settings in engines.items()}
-    texts: dict[Engine, list[str]] = {}
     took: dict[Engine, list[float]] = {engine: [] for engine in engines}
     for decode in decoders.values():
-        for item in fold.log_probs[:WARM_UP]:
+        for item in timed.log_probs[:WARM_UP]:
             decode(item)
     for _ in range(ROUNDS):
         for engine, decode in decoders.items():
             had = sum(took[engine])
             while had < LONG_S and sum(took[engine]) < had + round_s:
                 before = time.thread_time()
-                texts[engine] = [decode(item) for item in fold.log_probs]
+                for item in timed.log_probs:
+                    decode(item)
                 took[engine].append(time.thread_time() - before)
-    return {
-        engine.name: Measured(
-            engine.name,
-            *settings,
-            word_counts(fold.texts, texts[engine]),
-            character_counts(fold.texts, texts[engine]),
-            fold.audio_s / min(took[engine]),
-        )
-        for engine, settings in engines.items()
-    }
+    found = {}
+    for engine, settings in engines.items():
+        texts = _texts(decoders[engine], fold)
+        words, characters = word_counts(fold.texts, texts), character_counts(fold.texts, texts)
+        found[engine.name] = Measured(engine.name, *settings, words, characters, timed.audio_s / min(took[engine]))
+    return found
+
+
+def _texts(decode: Decode, fold: Fold) -> list[str]:
+    return on_all_cores(lambda number: decode(fold.log_probs[number]), range(len(fold.log_probs)))
 
 
 def bootstrap(one: Measured, other: Measured, *, seed: int = 1) -> tuple[float, float, float]:
