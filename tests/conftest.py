@@ -1,13 +1,18 @@
 """What all tests share: one thread for each process, and the recordings beside the repository where there are any."""
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from house import House  # at run time torch comes with it, which few tests want
 
 # Repeatable, and without a deadline: a busy machine is no defect.
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True, database=None, max_examples=50)
@@ -51,3 +56,17 @@ def asrkit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
         return code, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture(scope="session")
+def built_house(tmp_path_factory: pytest.TempPathFactory) -> "House":
+    """Prepared once."""
+    from house import build_house
+
+    return build_house(tmp_path_factory.mktemp("house"))
+
+
+@pytest.fixture
+def house(built_house: "House", tmp_path: Path) -> "House":
+    """A copy that a test may spoil."""
+    return type(built_house)(Path(shutil.copytree(built_house.root, tmp_path / "house", symlinks=True)))

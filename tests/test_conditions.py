@@ -1,31 +1,18 @@
 """Models tested among noises and in rooms: the same for every model, a report for each condition."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from house import House, Told, build_house
+from house import House, Told
 
 from asrkit.conditions import conditions_of
 from asrkit.errors import AsrkitError
 from asrkit.prepare_noise import prepare_noise
 
 RATE_HZ = 16_000
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> House:
-    """Prepared once."""
-    return build_house(tmp_path_factory.mktemp("house"))
-
-
-@pytest.fixture
-def house(made: House, tmp_path: Path) -> House:
-    """A copy that a test may spoil."""
-    return House(Path(shutil.copytree(made.root, tmp_path / "house", symlinks=True)))
 
 
 @pytest.fixture

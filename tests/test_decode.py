@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from house import ARPA, RECIPE, TEXTS, House, Told, build_house, save_run
+from house import ARPA, RECIPE, TEXTS, House, Told, save_run
 from tiny import TINY
 
 from asrkit import log_probs, search
@@ -20,18 +20,6 @@ from asrkit.errors import AsrkitError
 from asrkit.prepare import prepare
 from asrkit.report import TABLE_COLUMNS
 from asrkit.shards import INDEX_DTYPE, open_data, shard_path
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> House:
-    """Prepared once."""
-    return build_house(tmp_path_factory.mktemp("house"))
-
-
-@pytest.fixture
-def house(made: House, tmp_path: Path) -> House:
-    """A copy that a test may spoil."""
-    return House(Path(shutil.copytree(made.root, tmp_path / "house", symlinks=True)))
 
 
 def test_greedy_is_the_default_and_the_newest_run(house: House) -> None:

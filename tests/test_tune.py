@@ -2,14 +2,12 @@
 
 import json
 import re
-import shutil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from house import House, Told, build_house
+from house import House, Told
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,17 +88,11 @@ def test_of_few_or_equal_rates_one_that_was_tried(
 # A whole run --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> House:
-    house = build_house(tmp_path_factory.mktemp("house"))
+@pytest.fixture
+def house(house: House) -> House:
+    """With an n-gram of labels."""
     (house.root / "labels.arpa").write_text(LABELS_ARPA, encoding="utf-8")
     return house
-
-
-@pytest.fixture
-def house(made: House, tmp_path: Path) -> House:
-    """A copy that a test may spoil."""
-    return House(Path(shutil.copytree(made.root, tmp_path / "house", symlinks=True)))
 
 
 def tuned(house: House, **options: Any) -> dict[str, Any]:
