@@ -34,7 +34,7 @@ class Words:
         encoded = [word.encode("utf-8") for word in words]
         offsets = np.zeros(len(words) + 1, dtype=np.int64)
         np.cumsum([len(word) for word in encoded], out=offsets[1:])
-        return cls(np.frombuffer(b"".join(encoded), dtype=np.uint8), offsets)
+        return cls(np.frombuffer(b"".join(encoded) + bytes(STEP), dtype=np.uint8), offsets)
 
 
 def arpa_lines(
@@ -61,7 +61,7 @@ def _text_bytes(ngrams: Any, offsets: Any) -> int:
     return size
 
 
-# Places are unsigned, which spares the look at each whether it counts from the end: a third of the time.
+# Places are unsigned, which spares the look at each whether it counts from the end.
 
 
 @compiled
