@@ -180,6 +180,18 @@ def plain(folder: Path, noise_folder: Path, *, augmented: bool) -> Callable[[int
     return one_pass
 
 
+def flac_alone(folder: Path) -> Callable[[int], Iterator[None]]:
+    """All audio decoded from memory and nothing else: no loader is faster, and machines differ in it."""
+    packed = [sample["flac"] for sample in _samples([str(path) for path in sorted((folder / "train").glob("*.tar"))])]
+
+    def one_pass(epoch: int) -> Iterator[None]:
+        for flac in packed:
+            _sound(flac)
+            yield
+
+    return one_pass
+
+
 def _samples(shards: list[str]) -> Iterable[dict[str, bytes]]:
     found: Iterable[dict[str, bytes]] = webdataset.WebDataset(shards, shardshuffle=False)
     return found
@@ -227,7 +239,9 @@ def main() -> None:
             peer = speed(plain(folder / "english", folder / "noise", augmented=augmented), audio_s)
             rows.append({"augmentation": what, "asrkit": own, "webdataset + torchaudio": peer, "times": own / peer})
             speeds[what] = own
+        alone = speed(flac_alone(folder / "english"), audio_s)
     figures.table("loader with log-mel, audio-s per CPU-s of one worker", rows)
+    figures.say(f"FLAC alone: {alone:,.0f} audio-s per CPU-s")
     figures.want("loader, plain", speeds["plain"], at_least=1500)
     figures.want("loader, speed, room and noise on all", speeds["speed, room and noise on all"], at_least=500)
     figures.end()
