@@ -144,15 +144,8 @@ def ours(index: JoinedIndex, augmentation: Augmentation, features: LogMel) -> Ca
 
 def plain(folder: Path, noise_folder: Path, *, augmented: bool) -> Callable[[int], Iterator[None]]:
     """webdataset in the order of the shards, torchaudio for everything else, batches of 16."""
-    shards = [str(path) for path in sorted((folder / "train").glob("*.tar"))]
     mel = torchaudio.transforms.MelSpectrogram(SAMPLE_RATE_HZ, n_fft=512, win_length=400, hop_length=160, n_mels=80)
-    noises, rooms = (
-        [
-            _sound(sample["flac"])
-            for sample in _samples([str(path) for path in sorted((noise_folder / kind).glob("*.tar"))])
-        ]
-        for kind in ("noise", "rir")
-    )
+    noises, rooms = ([_sound(sample["flac"]) for sample in _samples(noise_folder / kind)] for kind in ("noise", "rir"))
 
     def augment(sound: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
         speed = float(random.choice([0.9, 1.1]))
@@ -168,7 +161,7 @@ def plain(folder: Path, noise_folder: Path, *, augmented: bool) -> Callable[[int
     def one_pass(epoch: int) -> Iterator[None]:
         random = np.random.default_rng(epoch)
         waiting: list[torch.Tensor] = []
-        for sample in _samples(shards):
+        for sample in _samples(folder / "train"):
             sound = _sound(sample["flac"])
             waiting.append(augment(sound, random) if augmented else sound)
             if len(waiting) == 16:
@@ -182,7 +175,7 @@ def plain(folder: Path, noise_folder: Path, *, augmented: bool) -> Callable[[int
 
 def flac_alone(folder: Path) -> Callable[[int], Iterator[None]]:
     """All audio decoded from memory and nothing else: no loader is faster, and machines differ in it."""
-    packed = [sample["flac"] for sample in _samples([str(path) for path in sorted((folder / "train").glob("*.tar"))])]
+    packed = [sample["flac"] for sample in _samples(folder / "train")]
 
     def one_pass(epoch: int) -> Iterator[None]:
         for flac in packed:
@@ -192,7 +185,9 @@ def flac_alone(folder: Path) -> Callable[[int], Iterator[None]]:
     return one_pass
 
 
-def _samples(shards: list[str]) -> Iterable[dict[str, bytes]]:
+def _samples(folder: Path) -> Iterable[dict[str, bytes]]:
+    """In the order of the shards."""
+    shards = [str(path) for path in sorted(folder.glob("*.tar"))]
     found: Iterable[dict[str, bytes]] = webdataset.WebDataset(shards, shardshuffle=False)
     return found
 
