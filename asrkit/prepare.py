@@ -22,12 +22,11 @@ data/<name>/ holds
     fingerprint     of all the splits' indexes
 """
 
-import fcntl
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -41,6 +40,7 @@ from asrkit.cores import usable_cores
 from asrkit.corpus import read_manifest
 from asrkit.download import fetch_archives, is_archive, unpack_once
 from asrkit.errors import AsrkitError
+from asrkit.lock import only_one
 from asrkit.plan import (
     Plan,
     corpus_splits,
@@ -86,7 +86,7 @@ def prepare(
     folder = Path(data_dir) / name
     manifest = manifest or (None if corpus_dir or text_only else recipe.own_manifest())
     source = _source(recipe, corpus_dir, manifest)
-    with storing_in(folder), _only_one(folder):
+    with storing_in(folder), only_one(folder, "prepare"):
         _remove_partial(folder)
         if text_only:
             source = _same_recipe(folder, recipe)
@@ -115,18 +115,6 @@ def _source(recipe: Recipe, corpus_dir: str | Path | None, manifest: str | Path 
         "corpus_dir": os.path.abspath(corpus_dir) if corpus_dir else None,
         "manifest": os.path.abspath(manifest) if manifest else None,
     }
-
-
-@contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Holds the folder, so that no second prepare works in it; the system lets go of it when this one is killed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("wb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise AsrkitError(f"another prepare is at work in {folder}; wait for it to end") from error
-        yield
 
 
 def _remove_partial(folder: Path) -> None:

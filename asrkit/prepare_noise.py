@@ -19,6 +19,7 @@ from asrkit import audio, packing
 from asrkit.atomic import replacing, storing_in, write_whole
 from asrkit.cores import usable_cores
 from asrkit.errors import AsrkitError
+from asrkit.lock import only_one
 from asrkit.noise_data import KINDS, MARKER, NOISE, RESPONSE
 from asrkit.noise_files import SoundFile, sounds_among, sounds_of
 from asrkit.noise_sources import SOURCES, fetch_source
@@ -63,8 +64,7 @@ def prepare_noise(
     if name != Path(name).name or name.startswith("."):
         raise AsrkitError(f"--name {name!r} cannot name a folder in {data_dir}; wanted a plain word")
     folder = Path(data_dir) / name
-    with storing_in(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    with storing_in(folder), only_one(folder, "prepare"):
         paths = {kind: [os.path.abspath(path) for path in given] for kind, given in sources.items()}
         made_of = {"sources": paths, "collections": list(collections), "rooms": rooms, "seed": seed}
         _claim(folder, {"schema": SCHEMA, "kind": NOISE} | made_of)

@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -69,7 +70,7 @@ class Run:
 
 
 def find_or_name_run(recipe: Recipe, *, run: str | None, exp_dir: Path, resume: bool) -> Path:
-    """The folder to resume (the named run, or the recipe's newest), or that of a new run.
+    """The folder to resume (the named run, or the recipe's newest), or that of a new run: made, unless it is named.
 
     With `resume` and nothing there yet, as in a job script's first start, it is a new one.
 
@@ -79,7 +80,7 @@ def find_or_name_run(recipe: Recipe, *, run: str | None, exp_dir: Path, resume: 
     home = exp_dir / recipe.name
     mine = [folder for folder in run_folders(exp_dir) if folder.parent.name == recipe.name]
     if run is None:
-        return mine[-1] if resume and mine else home / _fresh_name(home)
+        return mine[-1] if resume and mine else _fresh_folder(home)
     if run != Path(run).name and not (Path(run) / "recipe.json").exists():
         raise AsrkitError(f"--run {run!r} cannot name a folder in {home}; wanted a plain word, or the path of a run")
     folder = Path(run) if (Path(run) / "recipe.json").exists() else home / run
@@ -88,11 +89,15 @@ def find_or_name_run(recipe: Recipe, *, run: str | None, exp_dir: Path, resume: 
     return folder
 
 
-def _fresh_name(folder: Path) -> str:
-    """The time, with a number behind it where another run began in the same second."""
+def _fresh_folder(home: Path) -> Path:
+    """Makes one, named by the time, with a number behind it where another run began in the same second."""
     now = time.strftime("%Y%m%d-%H%M%S")
-    names = (now if number == 1 else f"{now}-{number}" for number in count(1))
-    return next(name for name in names if not (folder / name).exists())
+    for number in count(1):
+        folder = home / (now if number == 1 else f"{now}-{number}")
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
+    raise AssertionError("unreachable")
 
 
 def read_began(folder: Path) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import count, islice
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from asrkit.atomic import write_whole
+from asrkit.atomic import storing_in, write_whole
 from asrkit.batches import Batch, Planned, load
 from asrkit.checkpoint import (
     checkpoint_folder,
@@ -37,6 +37,7 @@ from asrkit.distributed import Ranks, joined
 from asrkit.epochs import plan_epoch
 from asrkit.errors import AsrkitError, SaidElsewhereError
 from asrkit.live import Live
+from asrkit.lock import only_one
 from asrkit.metrics import Metrics, Unwritten
 from asrkit.progress import Progress, Silent
 from asrkit.recipe import Recipe
@@ -108,17 +109,20 @@ def train(
     several processes that share each batch; their number may change when a run is resumed.
 
     Raises:
-        AsrkitError: no data, a data set that does not match, no utterance that CTC can align, too many updates that
-            are not finite, a sample that cannot be read, a loader process that died, a checkpoint that cannot be
-            written, or another process of the training that has ended.
+        AsrkitError: another training is at work in the run, no data, a data set that does not match, no utterance that
+            CTC can align, too many updates that are not finite, a sample that cannot be read, a loader process that
+            died, a checkpoint that cannot be written, or another process of the training that has ended.
     """
-    with joined(device) as (ranks, target), one_core_here(target), _loader_deaths_in_one_line():
-        folder, started_from = ranks.of_first(
-            lambda: (
-                find_or_name_run(recipe, run=run, exp_dir=Path(exp_dir), resume=resume),
-                find_run(init_from, exp_dir) if init_from is not None else None,
-            )
-        )
+    with ExitStack() as held, joined(device) as (ranks, target), one_core_here(target), _loader_deaths_in_one_line():
+
+        def take() -> tuple[Path, Path | None]:
+            started_from = find_run(init_from, exp_dir) if init_from is not None else None
+            with storing_in(Path(exp_dir)):
+                folder = find_or_name_run(recipe, run=run, exp_dir=Path(exp_dir), resume=resume)
+                held.enter_context(only_one(folder, "training"))
+            return folder, started_from
+
+        folder, started_from = ranks.of_first(take)
         return _train(
             recipe,
             data=data,

@@ -1,7 +1,10 @@
 """A small house: prepared data, a run of a very small model that has learnt nothing, and an n-gram, in one folder."""
 
 import json
-from collections.abc import Sequence
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -119,3 +122,22 @@ def save_run(house: House, step: int = 7, seed: int = 0) -> None:
     (house.run / "recipe.json").write_text(json.dumps(record), encoding="utf-8")
     (house.run / "best").unlink(missing_ok=True)
     (house.run / "best").symlink_to(f"checkpoints/{step:08d}")
+
+
+@contextmanager
+def at_work_in(folder: Path, work: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process, which holds the folder for the length of the block, and has a child of its own, as loaders are.
+
+    Killed, it leaves the child behind, until the block ends.
+    """
+    script = (
+        "import os, sys; from pathlib import Path; from asrkit.lock import only_one\n"
+        "with only_one(Path(sys.argv[1]), sys.argv[2]):\n"
+        "    if os.fork(): print('held', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", script, str(folder), work]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process

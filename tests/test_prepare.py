@@ -1,7 +1,6 @@
 """prepare: what goes in comes out or is counted; what cannot serve is refused in one line."""
 
 import errno
-import fcntl
 import json
 import os
 import unicodedata
@@ -26,7 +25,7 @@ from corpora import (
     write_corpus,
     write_declared_corpus,
 )
-from house import Told
+from house import Told, at_work_in
 
 from asrkit import audio
 from asrkit.errors import AsrkitError
@@ -359,11 +358,9 @@ def test_a_folder_with_something_else_in_it_is_refused(corpus: Path, tmp_path: P
 
 
 def test_a_second_prepare_in_the_same_folder_is_refused(corpus: Path, tmp_path: Path) -> None:
-    (tmp_path / "data" / "own").mkdir(parents=True)
-    with (tmp_path / "data" / "own" / ".lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(AsrkitError, match="another prepare is at work in"):
-            prepare(recipe(), data_dir=tmp_path / "data", manifest=corpus / "own.jsonl")
+    refused = pytest.raises(AsrkitError, match=r"another prepare \(process .+\) is at work in .+own; wait for it")
+    with at_work_in(tmp_path / "data" / "own", "prepare"), refused:
+        prepare(recipe(), data_dir=tmp_path / "data", manifest=corpus / "own.jsonl")
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from house import at_work_in
 from safetensors.torch import load_file
 from tones import make_tones, tones_recipe
 
@@ -23,6 +24,7 @@ from asrkit.checkpoint import checkpoint_folder, find_run, last_checkpoint, load
 from asrkit.errors import AsrkitError
 from asrkit.prepare_noise import prepare_noise
 from asrkit.progress import Silent
+from asrkit.run import find_or_name_run
 from asrkit.train import train
 from asrkit.validate import Validation
 
@@ -247,6 +249,29 @@ def test_a_finished_run_is_not_trained_again(data_dir, tmp_path):
     assert (run / "metrics.jsonl").read_bytes() == before
     with pytest.raises(AsrkitError, match=r"run .*run exists; choose another name, or go on with it: --resume"):
         train(tones_recipe(), **arguments)
+
+
+def test_two_trainings_never_write_into_one_run(data_dir, tmp_path):
+    arguments = dict(data_dir=data_dir, exp_dir=tmp_path, run="run", resume=True, device="cpu")
+    refused = pytest.raises(
+        AsrkitError, match=r"another training \(process \d+ of .+\) is at work in .+run; wait for it"
+    )
+    with at_work_in(tmp_path / "tones" / "run", "training"), refused:
+        train(tones_recipe("train.epochs=1"), **arguments)
+    run = train(tones_recipe("train.epochs=1"), **arguments)
+    assert (run / "train.json").exists()
+
+
+def test_runs_that_begin_in_one_second_have_folders_of_their_own(tmp_path):
+    where = dict(run=None, exp_dir=tmp_path, resume=False)
+    assert len({find_or_name_run(tones_recipe(), **where) for _ in range(3)}) == 3
+
+
+def test_a_training_that_fails_before_it_begins_leaves_no_run(data_dir, tmp_path):
+    for run in (None, "run"):
+        with pytest.raises(AsrkitError, match="no does not exist; run: asrkit prepare"):
+            train(tones_recipe(), data="no", data_dir=data_dir, exp_dir=tmp_path, run=run, device="cpu")
+    assert os.listdir(tmp_path / "tones") == []
 
 
 def test_resuming_keeps_the_settings_that_numbers_depend_on(data_dir, tmp_path):
