@@ -14,20 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from asrkit.beams import BUCKETS, MIX, NONE, mix
+from asrkit.beams import BUCKETS, NONE, mix
 from asrkit.loops import lean
 
 _SHIFT = np.int64(49)  # of a float's 52 bits of mantissa 3 are left, and its exponent
 _HEADROOM = 80  # buckets: an n-gram may raise a mass by so many eighths of a factor of 2 above the best that stays
+_STAMPS = np.int64(0xFFFFFFFF)  # of frames, in the hash table; 0 is none
 _RESERVE = 4  # where futures are shared, one candidate more for so many beams
-# odd constants without pattern
-_SPREAD_PLACE, _SPREAD_STATE = np.uint64(0x9FB21C651E98DF25), np.uint64(0xD6E8FEB86659FD93)
-_SPREAD_LAST = np.uint64(0xA0761D6478BD642F)
 
 
 @lean
 def open_buckets(pool: Any, count: int, best: float, width: int, competes: bool) -> None:
-    """Throws in the candidates there are so far, the best of which has mass `best`.
+    """Throws in the beams as they are, `width` at most, the best of which has mass `best`.
 
     `play` holds the bits of the mass that bucket 0 begins below, the worst bucket still in play, how many candidates
     those in play hold, how many are enough, and the best and the worst bucket that hold any.
@@ -38,10 +36,18 @@ def open_buckets(pool: Any, count: int, best: float, width: int, competes: bool)
     pool.masses[-1] = best
     # positive floats are ordered as their bits are
     play[0] = pool.bits[-1] + (_HEADROOM << _SHIFT)
-    play[1], play[2], play[3] = BUCKETS - 1, 0, width + (width // _RESERVE if competes else 0)
-    play[4], play[5] = BUCKETS - 1, 0
+    top, bits, buckets, filled = play[0], pool.bits, pool.buckets, pool.filled
+    for candidate in range(count):  # two loops, so that the first does many at a time
+        buckets[candidate] = min(max((top - bits[candidate]) >> _SHIFT, 0), BUCKETS - 1)
+    first, last = BUCKETS - 1, 0
     for candidate in range(count):
-        throw_in(pool, candidate)
+        bucket = buckets[candidate]
+        filled[bucket + 1] += 1
+        first, last = min(first, bucket), max(last, bucket)
+    enough, worst = width + (width // _RESERVE if competes else 0), BUCKETS - 1
+    if count >= enough:
+        worst = last
+    play[1], play[2], play[3], play[4], play[5] = worst, count, enough, first, last
 
 
 @lean
@@ -74,13 +80,13 @@ def least_in_play(pool: Any) -> Any:
 @lean
 def make_room(pool: Any, first: int, count: int) -> Any:
     """Forgets the candidates from `first` on that are in no bucket in play; gives how many are left of all."""
-    masses, buckets, candidates = pool.masses, pool.buckets, pool.candidates
+    masses, buckets, futures, candidates = pool.masses, pool.buckets, pool.futures, pool.candidates
     worst = pool.play[1]
     kept = first
     for candidate in range(first, count):
         if buckets[candidate] <= worst:
             masses[kept], buckets[kept] = masses[candidate], buckets[candidate]
-            candidates[kept] = candidates[candidate]
+            futures[kept], candidates[kept] = futures[candidate], candidates[candidate]
             kept += 1
     return kept
 
@@ -89,9 +95,19 @@ def make_room(pool: Any, first: int, count: int) -> Any:
 def choose(pool: Any, choice: Any, count: int, width: int, least: float, competes: bool, frame: int) -> tuple[int, int]:
     """Writes the candidates that become beams into `chosen`, and those with another's future into `beaten`; gives the
     number of both. `frame` marks the entries of the hash table that were made in this one."""
-    masses, buckets, order = pool.masses, pool.buckets, choice.order
+    masses, buckets, futures, order = pool.masses, pool.buckets, pool.futures, choice.order
     beaten, beaten_by, chosen = choice.beaten, choice.beaten_by, choice.chosen
+    alive = 0
+    for candidate in range(count):
+        alive += masses[candidate] >= least
+    if alive <= width:  # room for all
+        taken = 0
+        for candidate in range(count):
+            chosen[taken] = candidate  # a branch would be guessed wrong too often
+            taken += masses[candidate] >= least
+        return taken, 0
     competes = competes and pool.play[2] > width
+    stamp = np.uint32(frame % _STAMPS + 1)
     mask = 16
     while mask < 2 * pool.play[2]:
         mask *= 2
@@ -101,9 +117,9 @@ def choose(pool: Any, choice: Any, count: int, width: int, least: float, compete
         candidate = order[at]
         if buckets[candidate] > last:
             break
-        if masses[candidate] < least or masses[candidate] == 0.0:
+        if masses[candidate] < least:
             continue
-        rival = _meet(pool.candidates, choice, candidate, kept, mask - 1, frame) if competes else NONE
+        rival = _meet(choice.table, futures[candidate], kept, mask - 1, stamp) if competes else NONE
         if rival == NONE:
             order[kept], beaten_by[candidate] = candidate, NONE  # `kept` is never ahead of `at`
             kept += 1
@@ -154,27 +170,14 @@ def _sort_by_bucket(pool: Any, order: Any, count: int) -> Any:
 
 
 @lean
-def _meet(candidates: Any, choice: Any, candidate: int, place: int, mask: int, frame: int) -> Any:
-    """The place in `order` of the one that has the same future, or NONE: then the candidate's is `place`."""
-    order, table = choice.order, choice.table
-    one = candidates[candidate]
-    mixed = (np.uint64(one.place) * _SPREAD_PLACE) ^ (np.uint64(one.state) * _SPREAD_STATE)
-    mixed ^= (np.uint64(one.last) + (np.uint64(one.token_state) << np.uint64(32))) * _SPREAD_LAST
-    mixed += np.uint64(one.phrase) * MIX
-    slot = np.int64((mixed ^ (mixed >> np.uint64(32))) & np.uint64(mask))
-    while table[slot].frame == frame:
-        other = candidates[order[table[slot].place]]
-        if (
-            one.place == other.place
-            and one.state == other.state
-            and one.last == other.last
-            and one.token_state == other.token_state
-            and one.phrase == other.phrase
-            and one.grammar == other.grammar
-        ):
-            return table[slot].place
+def _meet(table: Any, future: Any, place: int, mask: int, stamp: Any) -> Any:
+    """The place in `order` of the one that has the same future, or NONE: then this one's is `place`."""
+    slot = np.int64(future & np.uint64(mask))
+    while table[slot].stamp == stamp:
+        if table[slot].future == future:
+            return np.int64(table[slot].place)
         slot = (slot + 1) & mask
-    table[slot].frame, table[slot].place = frame, place
+    table[slot].future, table[slot].stamp, table[slot].place = future, stamp, place
     return NONE
 
 
@@ -198,7 +201,7 @@ def _best_first(masses: Any, listed: Any, begin: int, end: int) -> None:
 
 
 @lean
-def note_detours(pool: Any, choice: Any, before: Any, lost: int, frame: int, beams: Any) -> None:
+def note_detours(pool: Any, choice: Any, before: Any, count: int, lost: int, frame: int, beams: Any) -> None:
     """For each beaten candidate whose better is a beam now: that the way to this beam's node might have gone by that
     candidate's instead, and at what price."""
     used, tree = beams.used, beams.tree
@@ -210,8 +213,9 @@ def note_detours(pool: Any, choice: Any, before: Any, lost: int, frame: int, bea
         if choice.node[winner].frame != frame:
             continue
         one = pool.candidates[candidate]
-        node, prefix = before[one.source].node, before[one.source].prefix
-        if one.label:
+        source = before[candidate if candidate < count else one.source]
+        node, prefix = source.node, source.prefix
+        if candidate >= count:
             prefix = mix(prefix, one.label)
             made = tree[used[2]]
             made.parent, made.label, made.frame = node, one.label, used[4]

@@ -17,13 +17,16 @@ NONE = -1
 MEMO = 2048  # a power of 2
 BUCKETS = 256  # of masses, 8 for each factor of 2, see beam_choice.py
 # odd constants without pattern, of splitmix64 and xxHash
+_SPREAD_PLACE, _SPREAD_STATE = np.uint64(0x9FB21C651E98DF25), np.uint64(0xD6E8FEB86659FD93)
+_SPREAD_LAST = np.uint64(0xA0761D6478BD642F)
 _SPREAD_PREFIX, _SPREAD_LABEL = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
-MIX = np.uint64(0xBF58476D1CE4E5B9)
+_MIX = np.uint64(0xBF58476D1CE4E5B9)
 
 BEAM = np.dtype(
     [
         ("prefix", "u8"),  # hash of its labels
         ("parent", "u8"),  # hash of all labels but the last
+        ("future", "u8"),  # hash of what decides how the text may go on, see `future_of`
         ("blank", "f8"),  # mass that ends in a blank
         ("spoken", "f8"),  # mass that ends in the last label
         ("next_blank", "f8"),  # the same after the next frame
@@ -47,9 +50,7 @@ CANDIDATE = np.dtype(
     [
         ("step", "f8"),  # what the n-grams say to the new label
         ("source", "i4"),  # beam
-        ("label", "i4"),  # that continues it, 0 for the beam as it is
-        # the future: what decides how the text may go on, and at what price
-        ("last", "i4"),  # label
+        ("label", "i4"),  # that continues it
         ("grammar", "i4"),
         ("place", "i4"),
         ("state", "i4"),
@@ -68,6 +69,7 @@ TRIED = np.dtype(
     ]
 )
 ENTRY = np.dtype([("frame", "i8"), ("place", "i8")])
+MET = np.dtype([("future", "u8"), ("stamp", "u4"), ("place", "i4")])
 TREE = np.dtype([("parent", "i4"), ("label", "i4"), ("frame", "i4")])  # in which it was made
 DETOUR = np.dtype(
     [("prefix", "u8"), ("logp", "f8"), ("node", "i4"), ("instead", "i4"), ("frame", "i4")]
@@ -98,7 +100,8 @@ class Pool(NamedTuple):
 
     masses: NDArray[np.float64]  # (K,)
     bits: NDArray[np.int64]  # (K,) the same masses, as the processor writes them
-    candidates: NDArray[np.void]  # (K,) CANDIDATE
+    futures: NDArray[np.uint64]  # (K,) see `future_of`
+    candidates: NDArray[np.void]  # (K,) CANDIDATE, of those that continue a beam
     buckets: NDArray[np.int32]  # (K,) each candidate's bucket
     filled: NDArray[np.int32]  # (BUCKETS + 1,) how many candidates each has, one place up
     play: NDArray[np.int64]  # (6,)
@@ -108,7 +111,7 @@ class Choice(NamedTuple):
     """Those candidates that become beams."""
 
     order: NDArray[np.int32]  # (K,) candidates by bucket
-    table: NDArray[np.void]  # ENTRY, hash table: a future -> the frame's number, and who in `order` has it
+    table: NDArray[np.void]  # MET, hash table: a future -> a stamp of the frame, and who in `order` has it
     chosen: NDArray[np.int32]  # (B,) candidates
     beaten: NDArray[np.int32]  # (K,) candidates that have another's future ...
     beaten_by: NDArray[np.int32]  # (K,) ... and, for each of these, whose
@@ -120,6 +123,7 @@ class Work(NamedTuple):
 
     labels: Labels
     active: NDArray[np.int32]  # hash table: prefix -> beam
+    heard: NDArray[np.int32]  # (B,) beams whose last label is tried
     above: NDArray[np.int32]  # (B,) the beam without the last label, or NONE
     held: NDArray[np.uint64]  # (B,) a bit for each tried label by which another beam continues this one
     pool: Pool
@@ -145,11 +149,13 @@ def new_work(beam: int, labels: int) -> Work:
             of_letter=np.zeros(LETTERS, dtype=np.uint64),
         ),
         active=whole(_power_of_2(4 * beam)),
+        heard=whole(beam + 1),
         above=whole(beam),
         held=np.zeros(beam, dtype=np.uint64),
         pool=Pool(
             masses=masses,
             bits=masses.view(np.int64),
+            futures=np.zeros(room, dtype=np.uint64),
             candidates=np.zeros(room, dtype=CANDIDATE),
             buckets=whole(room),
             filled=whole(BUCKETS + 1),
@@ -157,8 +163,8 @@ def new_work(beam: int, labels: int) -> Work:
         ),
         choice=Choice(
             order=whole(room),
-            table=np.zeros(_power_of_2(2 * room), dtype=ENTRY),
-            chosen=whole(beam),
+            table=np.zeros(_power_of_2(2 * room), dtype=MET),
+            chosen=whole(beam + 1),
             beaten=whole(room),
             beaten_by=whole(room),
             node=np.zeros(room, dtype=ENTRY),
@@ -213,6 +219,7 @@ def begin(beams: Any, work: Any, root: Any, state: Any, token_state: Any, phrase
     empty.children, empty.first, empty.ahead = root.children, root.first, root.ahead
     empty.word_step, empty.word_state = -1.0, 0
     empty.grammar, empty.place, empty.state, empty.token_state, empty.phrase = 0, 0, state, token_state, phrase
+    empty.future = future_of(0, 0, 0, state, token_state, phrase)
     for slot in range(len(work.memo)):
         work.memo[slot].key = FREE
 
@@ -221,5 +228,16 @@ def begin(beams: Any, work: Any, root: Any, state: Any, token_state: Any, phrase
 def mix(prefix: Any, label: Any) -> Any:
     """Of a prefix and one more label. Both are spread over 64 bits before they meet: small numbers would cancel out."""
     mixed = (prefix * _SPREAD_PREFIX) ^ ((np.uint64(label) + np.uint64(1)) * _SPREAD_LABEL)
-    mixed = (mixed ^ (mixed >> np.uint64(29))) * MIX
+    mixed = (mixed ^ (mixed >> np.uint64(29))) * _MIX
     return mixed ^ (mixed >> np.uint64(32))
+
+
+@njit(cache=True, nogil=True, inline="always")
+def future_of(label: Any, grammar: Any, place: Any, state: Any, token_state: Any, phrase: Any) -> Any:
+    """Hash of what decides how a text may go on, and at what price: its last label, what the grammar and the hotwords
+    make of it, its place in the lexicon, and the states of the n-grams."""
+    mixed = (np.uint64(place) + (np.uint64(grammar) << np.uint64(32))) * _SPREAD_PLACE
+    mixed ^= (np.uint64(state) + (np.uint64(phrase) << np.uint64(32))) * _SPREAD_STATE
+    mixed = (mixed ^ (mixed >> np.uint64(32))) * _MIX
+    mixed ^= (np.uint64(label) + (np.uint64(token_state) << np.uint64(32))) * _SPREAD_LAST
+    return mixed ^ (mixed >> np.uint64(29))

@@ -15,7 +15,7 @@ import numpy as np
 
 from asrkit.automaton import score_word
 from asrkit.beam_choice import choose, least_in_play, make_room, note_detours, open_buckets, throw_in
-from asrkit.beams import NONE, begin, mix
+from asrkit.beams import NONE, begin, future_of, mix
 from asrkit.frame_labels import CHUNK, by_letter, check, sum_of, try_labels
 from asrkit.grammar import FORBIDDEN
 from asrkit.hotwords import hear
@@ -23,14 +23,14 @@ from asrkit.lexicon import NO_WORD, ROOT, count_bits
 from asrkit.loops import compiled, lean
 from asrkit.search_model import end_score, text_score, word_score
 
+_TINY = np.finfo(np.float64).tiny
 _IMPOSSIBLE = -700.0  # stands for ln 0, so that scores stay numbers
 
 
 @compiled
-def search(
-    model: Any, start: Any, end: Any, beams: Any, work: Any, log_probs: Any, tolerance: float
-) -> tuple[int, float, tuple[Any, float, float]]:
+def search(handle: Any, beams: Any, log_probs: Any, tolerance: float) -> tuple[int, float, tuple[Any, float, float]]:
     """A whole utterance, log_probs (T, V): what `check` says to it and, where that is well, the best text."""
+    model, start, end, work = handle.model, handle.start, handle.end, handle.work
     begin(beams, work, model.lexicon.nodes[ROOT], start.state, start.token_state, start.phrase)
     # checked frame by frame, each while it is in the processor's cache
     frame, total = advance(model, beams, work, log_probs, tolerance)
@@ -38,11 +38,11 @@ def search(
 
 
 @compiled
-def feed(model: Any, beams: Any, work: Any, log_probs: Any, tolerance: float) -> tuple[int, float]:
+def feed(handle: Any, beams: Any, log_probs: Any, tolerance: float) -> tuple[int, float]:
     """More frames of an utterance, log_probs (T, V): what `check` says to them. Bad ones are not taken."""
     frame, total = check(log_probs, tolerance)
     if frame < 0:
-        advance(model, beams, work, log_probs, np.inf)
+        advance(handle.model, beams, handle.work, log_probs, np.inf)
     return frame, total
 
 
@@ -54,6 +54,7 @@ def advance(model: Any, beams: Any, work: Any, log_probs: Any, tolerance: float)
     held, used, log_scale, sets, stamp = work.held, beams.used, beams.log_scale, beams.sets, work.frame
     width = sets.shape[1]
     competes = rules.has_words or rules.has_tokens or rules.has_phrases
+    silent = False  # whether the frame before was nothing but a blank
     trying = len(labels.tried)  # of an utterance before, nobody knows which: all
     for place in range(trying):
         labels.tried[place].label = place
@@ -68,7 +69,7 @@ def advance(model: Any, beams: Any, work: Any, log_probs: Any, tolerance: float)
             trying = try_labels(log_probs, frame, limit, model.spelling.labels, labels, trying)
             if not trying:
                 break
-            best = _stay(before, count, of_blank, labels, work.active, work.above, held, pool)
+            best = _stay(before, count, of_blank, work)
             open_buckets(pool, count, best, width, competes)
             found = count
             for first in range(0, trying, CHUNK):
@@ -83,11 +84,14 @@ def advance(model: Any, beams: Any, work: Any, log_probs: Any, tolerance: float)
                 break
             limit = rules.lowest_logp  # what was left untried is not so unlikely, then
         if not trying:  # nothing but a blank: the masses of all beams change alike
-            for beam in range(count):
-                before[beam].blank += before[beam].spoken
-                before[beam].spoken = 0.0
+            if not silent:
+                for beam in range(count):
+                    before[beam].blank += before[beam].spoken
+                    before[beam].spoken = 0.0
+            silent = True
             log_scale[0] += log_probs[frame, 0]
             continue
+        silent = False
         if best == 0.0:  # nothing that was heard here can be said: as if it had not been
             log_scale[0] += _IMPOSSIBLE
             continue
@@ -96,20 +100,35 @@ def advance(model: Any, beams: Any, work: Any, log_probs: Any, tolerance: float)
             continue
         stamp[0] += 1
         used[4] += 1
-        kept, lost = choose(pool, choice, found, width, best * rules.prune, competes, stamp[0])
-        used[2] = _become(before, after, pool, choice, kept, best, beams, stamp[0], model.lexicon.nodes)
+        kept, lost = choose(pool, choice, found, width, max(best * rules.prune, _TINY), competes, stamp[0])
+        used[2] = _become(before, count, after, pool, choice, kept, best, beams, stamp[0], model.lexicon.nodes)
         if rules.detours and lost:
-            note_detours(pool, choice, before, lost, stamp[0], beams)
+            note_detours(pool, choice, before, count, lost, stamp[0], beams)
         used[0], used[1] = 1 - used[0], kept
         log_scale[0] += np.log(best)
     return -1, 1.0
 
 
 @lean
-def _stay(beams: Any, count: int, of_blank: float, labels: Any, active: Any, above: Any, held: Any, pool: Any) -> float:
+def _stay(beams: Any, count: int, of_blank: float, work: Any) -> float:
     """The beams with one more blank, or with their last label going on or coming from the prefix before; gives the
     best mass. Marks which of the first labels that are tried lead from a beam to another that is there already."""
-    y, mask = labels.y, np.uint64(len(active) - 1)
+    labels, active, heard, above, held, pool = work.labels, work.active, work.heard, work.above, work.held, work.pool
+    y, masses, futures = labels.y, pool.masses, pool.futures
+    best, waiting = 0.0, 0
+    for beam in range(count):
+        own = beams[beam]
+        again = y[own.label]
+        own.next_blank = (own.blank + own.spoken) * of_blank
+        own.next_spoken = own.spoken * again
+        masses[beam] = own.next_blank + own.next_spoken
+        best = max(best, masses[beam])
+        futures[beam], above[beam], held[beam] = own.future, NONE, 0
+        heard[waiting] = beam  # a branch would be guessed wrong too often
+        waiting += again > 0.0
+    if not waiting:
+        return best
+    mask = np.uint64(len(active) - 1)
     for slot in range(len(active)):
         active[slot] = NONE
     for beam in range(count):
@@ -117,37 +136,25 @@ def _stay(beams: Any, count: int, of_blank: float, labels: Any, active: Any, abo
         while active[place] != NONE:
             place = (place + np.uint64(1)) & mask
         active[place] = beam
-        held[beam] = 0
-    best = 0.0
-    for beam in range(count):
+    for at in range(waiting):
+        beam = heard[at]
         own = beams[beam]
-        label = own.label
-        blank = (own.blank + own.spoken) * of_blank
-        spoken = 0.0
-        above[beam] = NONE
-        if label and y[label] > 0.0:
-            spoken = own.spoken * y[label]
-            place = own.parent & mask
-            while active[place] != NONE:
-                parent = beams[active[place]]
-                if parent.prefix == own.parent:
-                    above[beam] = active[place]
-                    if labels.number[label] < CHUNK:
-                        held[active[place]] |= np.uint64(1) << np.uint64(labels.number[label])
-                    reached = parent.blank
-                    if parent.label != label:
-                        reached += parent.spoken
-                    spoken += reached * y[label] * own.step
-                    break
-                place = (place + np.uint64(1)) & mask
-        own.next_blank, own.next_spoken = blank, spoken
-        mass = blank + spoken
-        pool.masses[beam] = mass
-        best = max(best, mass)
-        candidate = pool.candidates[beam]
-        candidate.step, candidate.source, candidate.label = 1.0, beam, 0
-        candidate.last, candidate.grammar, candidate.place = label, own.grammar, own.place
-        candidate.state, candidate.token_state, candidate.phrase = own.state, own.token_state, own.phrase
+        place = own.parent & mask
+        while active[place] != NONE:
+            parent = beams[active[place]]
+            if parent.prefix == own.parent:
+                above[beam] = active[place]
+                number = labels.number[own.label]
+                if number < CHUNK:
+                    held[active[place]] |= np.uint64(1) << np.uint64(number)
+                reached = parent.blank
+                if parent.label != own.label:
+                    reached += parent.spoken
+                own.next_spoken += reached * y[own.label] * own.step
+                masses[beam] = own.next_blank + own.next_spoken
+                best = max(best, masses[beam])
+                break
+            place = (place + np.uint64(1)) & mask
     return best
 
 
@@ -257,8 +264,9 @@ def _continue(
                 least = max(best * rules.prune, least_in_play(pool))
             candidate = pool.candidates[found]
             candidate.step, candidate.source, candidate.label = step, beam, label
-            candidate.last, candidate.grammar, candidate.place = label, grammar, place
+            candidate.grammar, candidate.place = grammar, place
             candidate.state, candidate.token_state, candidate.phrase = state, token_state, phrase
+            pool.futures[found] = future_of(label, grammar, place, state, token_state, phrase)
             found += 1
     return best, found
 
@@ -279,7 +287,7 @@ def _go_on(beams: Any, count: int, best: float, least: float) -> Any:
 
 @lean
 def _become(
-    beams: Any, after: Any, pool: Any, choice: Any, kept: int, best: float, in_all: Any, frame: int,
+    beams: Any, count: int, after: Any, pool: Any, choice: Any, kept: int, best: float, in_all: Any, frame: int,
     lexicon: Any,
 ) -> Any:  # fmt: skip
     """The chosen candidates are the beams after this frame, their masses relative to the best; gives the number of
@@ -287,23 +295,25 @@ def _become(
     chosen, node, tree, nodes = choice.chosen, choice.node, in_all.tree, in_all.used[2]
     scale = 1.0 / best
     for beam in range(kept):
-        candidate = pool.candidates[chosen[beam]]
-        source, own = beams[candidate.source], after[beam]
-        if not candidate.label:
+        number, own = chosen[beam], after[beam]
+        if number < count:
+            source = beams[number]
             after[beam] = source
             own.blank, own.spoken = source.next_blank * scale, source.next_spoken * scale
-            node[chosen[beam]].frame, node[chosen[beam]].place = frame, source.node
+            node[number].frame, node[number].place = frame, source.node
             continue
+        candidate = pool.candidates[number]
+        source = beams[candidate.source]
         made = tree[nodes]
         made.parent, made.label, made.frame = source.node, candidate.label, in_all.used[4]
         own.node, own.label = nodes, candidate.label
-        node[chosen[beam]].frame, node[chosen[beam]].place = frame, nodes
+        node[number].frame, node[number].place = frame, nodes
         nodes += 1
         own.prefix, own.parent = mix(source.prefix, candidate.label), source.prefix
-        own.blank, own.spoken, own.step = 0.0, pool.masses[chosen[beam]] * scale, candidate.step
+        own.blank, own.spoken, own.step = 0.0, pool.masses[number] * scale, candidate.step
         own.word_step, own.word_state = -1.0, 0
         own.grammar, own.place, own.state = candidate.grammar, candidate.place, candidate.state
-        own.token_state, own.phrase = candidate.token_state, candidate.phrase
+        own.token_state, own.phrase, own.future = candidate.token_state, candidate.phrase, pool.futures[number]
         here = lexicon[candidate.place]
         own.children, own.first, own.ahead = here.children, here.first, here.ahead
     return nodes

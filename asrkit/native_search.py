@@ -3,6 +3,8 @@
 The loops are in ctc_beam.py.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +17,7 @@ from asrkit.hotwords import build_hotwords, hear, most_of_a_letter
 from asrkit.lexicon import ROOT, Lexicon, build_alphabet, build_lexicon
 from asrkit.n_best import Labels, best_texts
 from asrkit.search import LN_10, TOLERANCE, Hypothesis, LogProbs, check_shape, not_normalised
-from asrkit.search_model import End, Model, Rules, Start, text_score
+from asrkit.search_model import End, Handle, Model, Rules, Start, handle, text_score
 from asrkit.settings import DecodeSettings
 from asrkit.tokenizer import Tokenizer, written
 from asrkit.word_times import FrameTimes
@@ -60,7 +62,7 @@ class NativeSearch:
         starts = np.array([words.start if words else 0, tokens.start if tokens else 0], dtype=np.int32)
         self._start = Start(starts[0], starts[1], phrase)
         self._end = End(words.end if words else 0, tokens.end if tokens else 0)
-        self._rooms: list[tuple[Beams, Work]] = []  # as many as threads have searched at a time
+        self._rooms: list[_Room] = []  # as many as threads have searched at a time
 
     def with_options(self, options: DecodeSettings) -> "NativeSearch":
         """The same search with other options."""
@@ -76,18 +78,16 @@ class NativeSearch:
         """
         check_shape(log_probs, self.tokenizer)
         try:
-            beams, work = self._rooms.pop()
+            room = self._rooms.pop()
         except IndexError:  # all in use, by as many threads
-            beams, work = self._new_room()
-        beams.used[:] = 0  # else there would be room for the last utterance, too
-        beams = with_room(beams, len(log_probs), self._model.rules.detours)
-        model = self._model, self._start, self._end
-        # all in one call, for each costs 20 µs
-        frame, total, best = search(*model, beams, work, _floats(log_probs), TOLERANCE)
+            room = self._new_room()
+        room.beams.used[:] = 0  # else there would be room for the last utterance, too
+        room = room.for_more(len(log_probs), self._model.rules.detours)
+        frame, total, best = search(room.handle, room.beams, _floats(log_probs), TOLERANCE)
         if frame >= 0:
             raise AsrkitError(not_normalised(frame, total))
-        found = [best] if self.options.n_best == 1 else self._n_best(beams, work, log_probs)
-        self._rooms.append((beams, work))
+        found = [best] if self.options.n_best == 1 else self._n_best(room, log_probs)
+        self._rooms.append(room)
         return [self._hypothesis(log_probs, *each) for each in found]
 
     def stream(self) -> "SearchStream":
@@ -97,14 +97,15 @@ class NativeSearch:
     def lm_score(self, text: str) -> float:
         """What the n-grams and hotwords add to a normalised text that the tokenizer spells (natural logarithm)."""
         labels = np.array(self.tokenizer.encode(text), dtype=np.int32)
-        _, work = self._new_room()
-        return float(text_score(self._model, self._start, self._end, work, labels))
+        return float(text_score(self._model, self._start, self._end, self._new_room().work, labels))
 
-    def _new_room(self) -> tuple[Beams, Work]:
-        return new_beams(self.options.beam), new_work(self.options.beam, len(self.tokenizer.labels))
+    def _new_room(self) -> "_Room":
+        work = new_work(self.options.beam, len(self.tokenizer.labels))
+        return _Room(new_beams(self.options.beam), work, handle(self._model, self._start, self._end, work))
 
-    def _n_best(self, beams: Beams, work: Work, log_probs: LogProbs) -> list[tuple[NDArray[np.int32], float, float]]:
+    def _n_best(self, room: "_Room", log_probs: LogProbs) -> list[tuple[NDArray[np.int32], float, float]]:
         """Labels, score, and the n-grams' part of it; `log_probs` (T, V) of all that was heard."""
+        beams, work, _ = room
         scores, whole = final_scores(self._model, self._end, beams, work)  # (B,)
         if not whole:  # nothing to choose from: no beam can end here
             return [best_text(self._model, self._start, self._end, beams, work)]
@@ -134,6 +135,18 @@ def _floats(log_probs: LogProbs) -> LogProbs:
     return log_probs if as_they_are else np.array(log_probs, dtype=kind, order="C")
 
 
+class _Room(NamedTuple):
+    """What one thread searches in."""
+
+    beams: Beams
+    work: Work
+    handle: Handle
+
+    def for_more(self, frames: int, detours: bool) -> "_Room":
+        """The same, with room for so many more frames."""
+        return self._replace(beams=with_room(self.beams, frames, detours))
+
+
 class SearchStream:
     """One utterance, fed with log-probs in pieces: it finds exactly what the whole would give.
 
@@ -142,8 +155,8 @@ class SearchStream:
 
     def __init__(self, search: NativeSearch) -> None:
         self._search = search
-        self._beams, self._work = search._new_room()
-        begin(self._beams, self._work, search._model.lexicon.nodes[ROOT], *search._start)
+        self._room = search._new_room()
+        begin(self._room.beams, self._room.work, search._model.lexicon.nodes[ROOT], *search._start)
         self._frames = 0
         self._pieces: list[LogProbs] = []  # for word times and scores of the n best
 
@@ -154,9 +167,8 @@ class SearchStream:
             AsrkitError: as NativeSearch.decode; the piece is then as if it had not come.
         """
         check_shape(log_probs, self._search.tokenizer)
-        model = self._search._model
-        self._beams = with_room(self._beams, len(log_probs), model.rules.detours)
-        frame, total = feed(model, self._beams, self._work, _floats(log_probs), TOLERANCE)
+        self._room = self._room.for_more(len(log_probs), self._search._model.rules.detours)
+        frame, total = feed(self._room.handle, self._room.beams, _floats(log_probs), TOLERANCE)
         if frame >= 0:
             raise AsrkitError(not_normalised(self._frames + frame, total))
         self._frames += len(log_probs)
@@ -168,9 +180,9 @@ class SearchStream:
         search = self._search
         log_probs = np.concatenate([np.zeros((0, len(search.tokenizer.labels)), dtype=np.float32), *self._pieces])
         if search.options.n_best == 1:
-            found = [best_text(search._model, search._start, search._end, self._beams, self._work)]
+            found = [best_text(search._model, search._start, search._end, self._room.beams, self._room.work)]
         else:
-            found = search._n_best(self._beams, self._work, log_probs)
+            found = search._n_best(self._room, log_probs)
         return [search._hypothesis(log_probs, *each) for each in found]
 
 

@@ -8,12 +8,14 @@ Shapes: V labels, S states of the grammar, U labels of a text.
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
+from numba.experimental import structref
 from numpy.typing import NDArray
 
 from asrkit.automaton import Tables, recall, score_word
 from asrkit.hotwords import Hotwords, hear
 from asrkit.lexicon import NO_WORD, ROOT, Lexicon, Spelling, child
-from asrkit.loops import lean
+from asrkit.loops import compiled, lean
 
 
 class Rules(NamedTuple):
@@ -67,6 +69,32 @@ class End(NamedTuple):
 
     word: int
     token: int
+
+
+@structref.register
+class _HandleType(types.StructRef):
+    """Numba's type of a Handle."""
+
+    def preprocess_fields(self, fields: Any) -> Any:
+        return tuple((name, types.unliteral(kind)) for name, kind in fields)
+
+
+class Handle(structref.StructRefProxy):
+    """What a search needs besides the beams, `model`, `start`, `end` and `work`, as one value of Numba's own: to take
+    forty arrays from Python costs 50 µs in each call, a tenth of the search of a short utterance."""
+
+    def __new__(cls, model: Any, start: Any, end: Any, work: Any) -> "Handle":
+        made: Handle = structref.StructRefProxy.__new__(cls, model, start, end, work)
+        return made
+
+
+structref.define_proxy(Handle, _HandleType, ["model", "start", "end", "work"])
+
+
+@compiled
+def handle(model: Any, start: Any, end: Any, work: Any) -> Any:
+    """Makes one."""
+    return Handle(model, start, end, work)
 
 
 @lean
