@@ -14,6 +14,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -160,15 +161,12 @@ def plain(folder: Path, noise_folder: Path, *, augmented: bool) -> Callable[[int
 
     def one_pass(epoch: int) -> Iterator[None]:
         random = np.random.default_rng(epoch)
-        waiting: list[torch.Tensor] = []
-        for sample in _samples(folder / "train"):
-            sound = _sound(sample["flac"])
-            waiting.append(augment(sound, random) if augmented else sound)
-            if len(waiting) == 16:
-                padded = torch.nn.utils.rnn.pad_sequence(waiting, batch_first=True)
-                torch.log(mel(padded) + 1e-6)
-                waiting = []
-                yield
+        sounds = (_sound(sample["flac"]) for sample in _samples(folder / "train"))
+        heard = (augment(sound, random) for sound in sounds) if augmented else sounds
+        while batch := list(islice(heard, 16)):
+            padded = torch.nn.utils.rnn.pad_sequence(batch, batch_first=True)
+            torch.log(mel(padded) + 1e-6)
+            yield
 
     return one_pass
 
