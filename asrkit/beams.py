@@ -112,7 +112,7 @@ class Choice(NamedTuple):
 
     order: NDArray[np.int32]  # (K,) candidates by bucket
     table: NDArray[np.void]  # MET, hash table: a future -> a stamp of the frame, and who in `order` has it
-    chosen: NDArray[np.int32]  # (B,) candidates
+    chosen: NDArray[np.int32]  # (B + 1,) candidates; the last place is for one that is not taken
     beaten: NDArray[np.int32]  # (K,) candidates that have another's future ...
     beaten_by: NDArray[np.int32]  # (K,) ... and, for each of these, whose
     node: NDArray[np.void]  # (K,) ENTRY for each candidate: the frame in which it was last chosen, its node then
@@ -123,7 +123,7 @@ class Work(NamedTuple):
 
     labels: Labels
     active: NDArray[np.int32]  # hash table: prefix -> beam
-    heard: NDArray[np.int32]  # (B,) beams whose last label is tried
+    heard: NDArray[np.int32]  # (B + 1,) beams whose last label is tried
     above: NDArray[np.int32]  # (B,) the beam without the last label, or NONE
     held: NDArray[np.uint64]  # (B,) a bit for each tried label by which another beam continues this one
     pool: Pool
