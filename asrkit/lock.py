@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,12 +15,12 @@ _HELD = {errno.EAGAIN, errno.EACCES}
 
 
 @contextmanager
-def only_one(folder: Path, work: str) -> Iterator[None]:
+def only_one(folder: Path, work: str, warn: Callable[[str], None]) -> Iterator[None]:
     """Holds the folder for `work`, making it; it goes again when nothing was put into it.
 
     The system lets go of it when this process is killed, whatever workers it leaves: such a lock (POSIX, fcntl) is the
     process's own and not its children's. Threads of one process are not kept apart, nor are processes where the file
-    system has no locks.
+    system has no locks, of which the user is warned.
 
     Raises:
         AsrkitError: another process holds it.
@@ -35,6 +35,7 @@ def only_one(folder: Path, work: str) -> Iterator[None]:
                 file.seek(0)
                 who = f" ({file.readline().strip() or 'it did not say who it is'})"
                 raise AsrkitError(f"another {work}{who} is at work in {folder}; wait for it to end") from error
+            warn(f"{folder} cannot be locked ({error.strerror}); see to it that no other {work} works there")
         file.truncate(0)
         file.write(f"process {os.getpid()} of {platform.node()}\n")
         file.flush()

@@ -97,11 +97,14 @@ class NativeSearch:
     def lm_score(self, text: str) -> float:
         """What the n-grams and hotwords add to a normalised text that the tokenizer spells (natural logarithm)."""
         labels = np.array(self.tokenizer.encode(text), dtype=np.int32)
-        return float(text_score(self._model, self._start, self._end, self._new_room().work, labels))
+        return float(text_score(self._model, self._start, self._end, self._new_work(), labels))
 
     def _new_room(self) -> "_Room":
-        work = new_work(self.options.beam, len(self.tokenizer.labels))
+        work = self._new_work()
         return _Room(new_beams(self.options.beam), work, handle(self._model, self._start, self._end, work))
+
+    def _new_work(self) -> Work:
+        return new_work(self.options.beam, len(self.tokenizer.labels))
 
     def _n_best(self, room: "_Room", log_probs: LogProbs) -> list[tuple[NDArray[np.int32], float, float]]:
         """Labels, score, and the n-grams' part of it; `log_probs` (T, V) of all that was heard."""

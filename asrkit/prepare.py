@@ -86,7 +86,7 @@ def prepare(
     folder = Path(data_dir) / name
     manifest = manifest or (None if corpus_dir or text_only else recipe.own_manifest())
     source = _source(recipe, corpus_dir, manifest)
-    with storing_in(folder), only_one(folder, "prepare"):
+    with storing_in(folder), only_one(folder, "prepare", progress.warn):
         _remove_partial(folder)
         if text_only:
             source = _same_recipe(folder, recipe)

@@ -64,7 +64,7 @@ def prepare_noise(
     if name != Path(name).name or name.startswith("."):
         raise AsrkitError(f"--name {name!r} cannot name a folder in {data_dir}; wanted a plain word")
     folder = Path(data_dir) / name
-    with storing_in(folder), only_one(folder, "prepare"):
+    with storing_in(folder), only_one(folder, "prepare", progress.warn):
         paths = {kind: [os.path.abspath(path) for path in given] for kind, given in sources.items()}
         made_of = {"sources": paths, "collections": list(collections), "rooms": rooms, "seed": seed}
         _claim(folder, {"schema": SCHEMA, "kind": NOISE} | made_of)

@@ -119,7 +119,7 @@ def train(
             started_from = find_run(init_from, exp_dir) if init_from is not None else None
             with storing_in(Path(exp_dir)):
                 folder = find_or_name_run(recipe, run=run, exp_dir=Path(exp_dir), resume=resume)
-                held.enter_context(only_one(folder, "training"))
+                held.enter_context(only_one(folder, "training", progress.warn))
             return folder, started_from
 
         folder, started_from = ranks.of_first(take)

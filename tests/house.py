@@ -132,7 +132,7 @@ def at_work_in(folder: Path, work: str) -> Iterator[subprocess.Popen[str]]:
     """
     script = (
         "import os, sys; from pathlib import Path; from asrkit.lock import only_one\n"
-        "with only_one(Path(sys.argv[1]), sys.argv[2]):\n"
+        "with only_one(Path(sys.argv[1]), sys.argv[2], warn=print):\n"
         "    if os.fork(): print('held', flush=True)\n"
         "    sys.stdin.read()\n"
     )
