@@ -93,6 +93,8 @@ class Labels(NamedTuple):
     tried: NDArray[np.void]  # (V,) TRIED, these labels
     number: NDArray[np.int32]  # (V,) which of these a label is
     of_letter: NDArray[np.uint64]  # (LETTERS,) those that begin with a letter, a bit for each
+    likely: NDArray[np.int32]  # (V,) labels that are not unlikely, in their order
+    masses: NDArray[np.float64]  # (V,) their probabilities
 
 
 class Pool(NamedTuple):
@@ -147,6 +149,8 @@ def new_work(beam: int, labels: int) -> Work:
             tried=np.zeros(labels, dtype=TRIED),
             number=whole(labels),
             of_letter=np.zeros(LETTERS, dtype=np.uint64),
+            likely=whole(labels),
+            masses=np.zeros(labels),
         ),
         active=whole(_power_of_2(4 * beam)),
         heard=whole(beam + 1),

@@ -16,7 +16,7 @@ import numpy as np
 from asrkit.automaton import score_word
 from asrkit.beam_choice import choose, least_in_play, make_room, note_detours, open_buckets, throw_in
 from asrkit.beams import NONE, begin, future_of, mix
-from asrkit.frame_labels import CHUNK, by_letter, check, sum_of, try_labels
+from asrkit.frame_labels import CHUNK, by_letter, check, find_likely, sum_of, try_labels
 from asrkit.grammar import FORBIDDEN
 from asrkit.hotwords import hear
 from asrkit.lexicon import NO_WORD, ROOT, count_bits
@@ -40,7 +40,7 @@ def search(handle: Any, beams: Any, log_probs: Any, tolerance: float) -> tuple[i
 @compiled
 def feed(handle: Any, beams: Any, log_probs: Any, tolerance: float) -> tuple[int, float]:
     """More frames of an utterance, log_probs (T, V): what `check` says to them. Bad ones are not taken."""
-    frame, total = check(log_probs, tolerance)
+    frame, total = check(log_probs, tolerance, handle.work.labels)
     if frame < 0:
         advance(handle.model, beams, handle.work, log_probs, np.inf)
     return frame, total
@@ -59,14 +59,15 @@ def advance(model: Any, beams: Any, work: Any, log_probs: Any, tolerance: float)
     for place in range(trying):
         labels.tried[place].label = place
     for frame in range(len(log_probs)):
+        likely = find_likely(log_probs[frame], labels)
         if tolerance < np.inf:
-            total = sum_of(log_probs[frame], tolerance)
+            total = sum_of(log_probs[frame], tolerance, labels, likely)
             if not abs(total - 1.0) <= tolerance:
                 return frame, total
         before, after, count = sets[used[0]], sets[1 - used[0]], used[1]
         limit, of_blank = rules.least_logp, np.exp(log_probs[frame, 0])
         while True:
-            trying = try_labels(log_probs, frame, limit, model.spelling.labels, labels, trying)
+            trying = try_labels(log_probs[frame], likely, limit, model.spelling.labels, labels, trying)
             if not trying:
                 break
             best = _stay(before, count, of_blank, work)

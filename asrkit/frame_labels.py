@@ -15,38 +15,33 @@ from asrkit.loops import lean
 EASE = 1.0
 CHUNK = 64  # labels tried at a time: as many as there are bits in Labels.of_letter and Work.held
 _BLOCK = 64  # labels that are looked at together
-_SMALL = -7.0  # log-prob: hundreds of labels lie below it where the alphabet is large, and few above
+_LIKELY = -7.0  # log-prob: where the alphabet is large, hundreds of labels lie below it, and few above
 _ROUNDED = 1e-4  # more than a log-prob that matters changes when it is rounded to single precision
 
 
 @lean
-def check(log_probs: Any, tolerance: float) -> tuple[int, float]:
+def check(log_probs: Any, tolerance: float, labels: Any) -> tuple[int, float]:
     """Of log_probs (T, V) the first frame whose probabilities do not add up to 1, and their sum; -1 where all do."""
     for frame in range(len(log_probs)):
-        total = sum_of(log_probs[frame], tolerance)
+        total = sum_of(log_probs[frame], tolerance, labels, find_likely(log_probs[frame], labels))
         if not abs(total - 1.0) <= tolerance:
             return frame, total
     return -1, 1.0
 
 
 @lean
-def sum_of(log_probs: Any, tolerance: float) -> float:
-    """Of the probabilities of log_probs (V,); small ones are only added where the others do not suffice."""
-    total = _sum_above(log_probs, _SMALL)
-    return total if abs(total - 1.0) <= tolerance else _sum_above(log_probs, -np.inf)
-
-
-@lean
-def _sum_above(log_probs: Any, limit: float) -> float:
-    """Of probabilities whose logarithms (V,) are higher, or are not numbers."""
-    total = 0.0
+def find_likely(log_probs: Any, labels: Any, limit: float = _LIKELY) -> int:
+    """Of log_probs (V,) those that are higher, or are not numbers: the labels and their probabilities into `likely` and
+    `masses`, their number back."""
+    likely, masses, count = labels.likely, labels.masses, 0
     for first in range(0, len(log_probs), _BLOCK):
         block = log_probs[first : first + _BLOCK]
         if _some_above(block, limit):
-            for logp in block:
-                if not logp <= limit:
-                    total += np.exp(logp)
-    return total
+            for place in range(len(block)):
+                if not block[place] <= limit:
+                    likely[count], masses[count] = first + place, np.exp(block[place])
+                    count += 1
+    return count
 
 
 @lean
@@ -61,46 +56,53 @@ def _some_above(log_probs: Any, limit: float) -> Any:
 
 
 @lean
-def try_labels(log_probs: Any, frame: int, least_logp: float, spelled: Any, labels: Any, tried_before: int) -> int:
-    """The labels that are likely enough, the best of the frame always among them: those that end a word first, then the
-    likeliest; a little less likely ones, too, where there is but one. Gives their number."""
-    y, tried, number, _ = labels
+def sum_of(log_probs: Any, tolerance: float, labels: Any, count: int) -> float:
+    """Of the probabilities of log_probs (V,), so many of which are likely; the others are only added where these do not
+    suffice."""
+    total = 0.0
+    for at in range(count):
+        total += labels.masses[at]
+    if not abs(total - 1.0) <= tolerance:
+        total = 0.0
+        for logp in log_probs:
+            total += np.exp(logp)
+    return total
+
+
+@lean
+def try_labels(log_probs: Any, count: int, least_logp: float, spelled: Any, labels: Any, tried_before: int) -> int:
+    """Of log_probs (V,), so many of which are likely, the labels that are likely enough, the best of the frame always
+    among them: those that end a word first, then the likeliest; a little less likely ones, too, where there is but one.
+    Gives their number."""
+    y, tried, number = labels.y, labels.tried, labels.number
     for place in range(tried_before):
         y[tried[place].label] = 0.0
-    limit = min(least_logp, _highest(log_probs[frame])) if log_probs[frame, 0] < least_logp else least_logp
-    trying = _put_between(log_probs[frame], limit, np.inf, tried, 0, spelled)
+    limit = least_logp
+    if log_probs[0] < limit:
+        count = count or find_likely(log_probs, labels, -np.inf)
+        highest = log_probs[0]
+        for at in range(count):
+            highest = max(highest, log_probs[labels.likely[at]])
+        limit = min(limit, highest)
+    if limit - EASE - _ROUNDED < _LIKELY:
+        count = find_likely(log_probs, labels, limit - EASE - _ROUNDED)
+    trying = _put_between(log_probs, count, limit, np.inf, labels, 0, spelled)
     if trying == 1:
-        trying = _put_between(log_probs[frame], limit - EASE, limit, tried, trying, spelled)
+        trying = _put_between(log_probs, count, limit - EASE, limit, labels, trying, spelled)
     for place in range(trying):
         y[tried[place].label], number[tried[place].label] = tried[place].y, place
     return trying
 
 
 @lean
-def _put_between(log_probs: Any, limit: float, below: float, tried: Any, trying: int, spelled: Any) -> int:
-    """Of log_probs (V,) the labels from `limit` on that are `below`, among those that are tried; gives their number."""
-    count = len(log_probs)
-    for first in range(1, count, _BLOCK):
-        block = log_probs[first : min(first + _BLOCK, count)]
-        if not _some_above(block, limit - _ROUNDED):
-            continue
-        for place in range(len(block)):
-            if limit <= block[place] < below:
-                label = first + place
-                trying = _put(tried, trying, label, np.exp(block[place]), spelled[label])
+def _put_between(log_probs: Any, count: int, limit: float, below: float, labels: Any, trying: int, spelled: Any) -> int:
+    """Of log_probs (V,), so many of which are likely, the labels from `limit` on that are `below`, but for the blank,
+    among those that are tried; gives their number."""
+    for at in range(count):
+        label = labels.likely[at]
+        if label and limit <= log_probs[label] < below:
+            trying = _put(labels.tried, trying, label, labels.masses[at], spelled[label])
     return trying
-
-
-@lean
-def _highest(log_probs: Any) -> Any:
-    """Of log_probs (V,)."""
-    highest = log_probs[0]
-    for first in range(0, len(log_probs), _BLOCK):
-        block = log_probs[first : first + _BLOCK]
-        if _some_above(block, highest):
-            for logp in block:
-                highest = max(highest, logp)
-    return highest
 
 
 @lean
