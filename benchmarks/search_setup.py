@@ -36,7 +36,7 @@ class Sizes:
     text_words: int = 3_000_000  # that its n-gram is built from
     utterances: int = 600  # whose errors are counted
     timed_utterances: int = 60  # the first of them, again and again
-    dev_utterances: int = 160
+    dev_utterances: int = 320
     round_s: float = 3.0  # of each engine, several times
     syllables: int = 2_500
     subwords: int = 1_000
