@@ -147,7 +147,8 @@ class _Room(NamedTuple):
 
     def for_more(self, frames: int, detours: bool) -> "_Room":
         """The same, with room for so many more frames."""
-        return self._replace(beams=with_room(self.beams, frames, detours))
+        beams = with_room(self.beams, frames, detours)
+        return self if beams is self.beams else self._replace(beams=beams)
 
 
 class SearchStream:

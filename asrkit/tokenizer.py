@@ -101,7 +101,7 @@ class CharacterTokenizer:
         return self.encode(_single_spaces("".join(character for character in text if self.spells(character))))
 
     def decode(self, ids: Sequence[int]) -> str:
-        return _single_spaces(self.read("".join(self.labels[i] for i in ids)))
+        return _single_spaces(self.read("".join(map(self.labels.__getitem__, ids))))
 
     def spells(self, text: str) -> bool:
         return self._ids.keys() >= set(self.spell(text))
@@ -176,7 +176,7 @@ class SubwordTokenizer:
         return self.encode(_single_spaces("".join(character for character in text if character in self._known)))
 
     def decode(self, ids: Sequence[int]) -> str:
-        return _single_spaces("".join(self.labels[i] for i in ids).replace(SUBWORD_SPACE, " "))
+        return _single_spaces("".join(map(self.labels.__getitem__, ids)).replace(SUBWORD_SPACE, " "))
 
     def spells(self, text: str) -> bool:
         return self._known >= set(text)
@@ -338,7 +338,7 @@ def _refuse_unknown(text: str, known: Iterable[str]) -> None:
 
 
 def _single_spaces(text: str) -> str:
-    return " ".join(word for word in text.split(" ") if word)
+    return " ".join(filter(None, text.split(" ")))
 
 
 def _fingerprint(content: list[Any]) -> str:
