@@ -64,7 +64,9 @@ class Bench:
         mean = {name: sum(line[name] for line in later) / len(later) for name in ("audio_s_per_s", "waiting")}
         record = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
         row = {"device": device_name(), "precision": record["train"]["precision"], "steps": lines[-1]["step"]}
-        self.figures.table("deepspeech2, loader included", [row | {k: round(v, 4) for k, v in mean.items()}])
+        self.figures.table(
+            f"{record['model']['name']}, loader included", [row | {k: round(v, 4) for k, v in mean.items()}]
+        )
         self.figures.want("audio-seconds a second", mean["audio_s_per_s"], at_least=WANTED_SPEED)
         self.figures.want("share of the time waiting for the loader", mean["waiting"], at_most=WANTED_WAITING)
 
