@@ -84,6 +84,7 @@ def advance(model: Any, beams: Any, work: Any, log_probs: Any, tolerance: float)
             if best >= rules.stuck or limit == rules.lowest_logp:
                 break
             limit = rules.lowest_logp  # what was left untried is not so unlikely, then
+            likely = find_likely(log_probs[frame], labels)  # others may have taken their place
         if not trying:  # nothing but a blank: the masses of all beams change alike
             if not silent:
                 for beam in range(count):
