@@ -53,7 +53,7 @@ def advance(model: Any, beams: Any, work: Any, log_probs: Any, tolerance: float)
     rules, labels, pool, choice = model.rules, work.labels, work.pool, work.choice
     held, used, log_scale, sets, stamp = work.held, beams.used, beams.log_scale, beams.sets, work.frame
     width = sets.shape[1]
-    competes = rules.has_words or rules.has_tokens or rules.has_phrases
+    competes, all_stay = rules.has_words or rules.has_tokens or rules.has_phrases, rules.prune == 0.0
     silent = False  # whether the frame before was nothing but a blank
     trying = len(labels.tried)  # of an utterance before, nobody knows which: all
     for place in range(trying):
@@ -71,7 +71,7 @@ def advance(model: Any, beams: Any, work: Any, log_probs: Any, tolerance: float)
             if not trying:
                 break
             best = _stay(before, count, of_blank, work)
-            open_buckets(pool, count, best, width, competes)
+            open_buckets(pool, count, best, width)
             found = count
             for first in range(0, trying, CHUNK):
                 last = min(first + CHUNK, trying)
@@ -102,7 +102,8 @@ def advance(model: Any, beams: Any, work: Any, log_probs: Any, tolerance: float)
             continue
         stamp[0] += 1
         used[4] += 1
-        kept, lost = choose(pool, choice, found, width, max(best * rules.prune, _TINY), competes, stamp[0])
+        least = max(best * rules.prune, _TINY)
+        kept, lost = choose(pool, choice, found, width, least, competes, all_stay, stamp[0])
         used[2] = _become(before, count, after, pool, choice, kept, best, beams, stamp[0], model.lexicon.nodes)
         if rules.detours and lost:
             note_detours(pool, choice, before, count, lost, stamp[0], beams)

@@ -39,7 +39,8 @@ class Fold:
 
 @dataclass(frozen=True)
 class Grid:
-    """Settings to try: all pairs on a sample of the fold, then the best and its four neighbours on all of it."""
+    """Settings to try: all pairs on a sample of the fold; then, on all of it, the best of these and its four
+    neighbours, and on to the best of them until none is better."""
 
     alphas: tuple[float, ...]
     betas: tuple[float, ...]
@@ -50,8 +51,8 @@ class Grid:
     def __str__(self) -> str:
         sample = f" on every {self.every}th utterance" if self.every > 1 else ""
         coarse = f"alpha {_listed(self.alphas)} x beta {_listed(self.betas)}{sample}"
-        fine = f", then the best and +-{self.fine_alpha:g} or +-{self.fine_beta:g} on all" if self.fine_alpha else ""
-        return coarse + fine
+        fine = f", then on all by +-{self.fine_alpha:g} or +-{self.fine_beta:g}, as long as it helps"
+        return coarse + fine if self.fine_alpha else coarse
 
 
 def _listed(values: Sequence[float]) -> str:
@@ -101,7 +102,7 @@ def on_all_cores(do: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     """What it makes of each item; for what is not timed."""
     _SHARED.append(do)
     try:
-        with get_context("fork").Pool(min(len(items), usable_cores())) as pool:
+        with get_context("fork").Pool(max(1, min(len(items), usable_cores()))) as pool:
             return pool.map(_do, items, chunksize=1)
     finally:
         _SHARED.pop()
@@ -114,21 +115,28 @@ def _do(item: Any) -> Any:
 def tune(engine: Engine, fold: Fold, grid: Grid) -> tuple[float, float]:
     """The alpha and beta with the lowest sum of WER and CER on the fold."""
 
-    def best(pairs: Sequence[tuple[float, float]], sample: Fold) -> tuple[float, float]:
+    def rates(pairs: Sequence[tuple[float, float]], sample: Fold) -> dict[tuple[float, float], float]:
         def rate(pair: tuple[float, float]) -> float:
             texts = list(map(engine.make(*pair), sample.log_probs))
             return sum(total(counts(sample.texts, texts)).rate for counts in (word_counts, character_counts))
 
-        return pairs[int(np.argmin(on_all_cores(rate, pairs)))]
+        return dict(zip(pairs, on_all_cores(rate, pairs), strict=True))
 
-    alpha, beta = best([(alpha, beta) for alpha in grid.alphas for beta in grid.betas], fold.sample(every=grid.every))
+    sampled = rates([(alpha, beta) for alpha in grid.alphas for beta in grid.betas], fold.sample(every=grid.every))
+    best = min(sampled, key=sampled.__getitem__)
     if not grid.fine_alpha:
-        return alpha, beta
-    around = [
-        (round(alpha + a * grid.fine_alpha, 3), round(beta + b * grid.fine_beta, 3))
-        for a, b in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
-    ]
-    return best(around, fold)
+        return best
+    found: dict[tuple[float, float], float] = {}
+    before = None
+    while best != before:
+        before = best
+        around = [
+            (round(best[0] + a * grid.fine_alpha, 3), round(best[1] + b * grid.fine_beta, 3))
+            for a, b in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
+        ]
+        found |= rates([pair for pair in around if pair not in found], fold)
+        best = min(found, key=found.__getitem__)
+    return best
 
 
 def measure(

@@ -121,6 +121,13 @@ def word_lm(tmp_path_factory: pytest.TempPathFactory) -> Automaton:
 
 
 @pytest.fixture(scope="session")
+def word_1gram(tmp_path_factory: pytest.TempPathFactory) -> Automaton:
+    path = tmp_path_factory.mktemp("lm") / "words.arpa"
+    build_arpa([["a", "b"], ["ab"], ["abb", "a"]], 1, path, discount_fallback=True)
+    return build_automaton(read_arpa(path), path)
+
+
+@pytest.fixture(scope="session")
 def token_lms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Automaton]:
     folder = tmp_path_factory.mktemp("lm")
     found = {}
@@ -216,6 +223,61 @@ def test_with_n_grams_the_best_of_all_texts(
     assert found.score == pytest.approx(total(best, every[best]), abs=1e-4)
     assert found.text == tokenizer.decode(best)
     assert found.logp == pytest.approx(every[best], abs=1e-4)
+
+
+@given(length=st.integers(1, 60), seed=st.integers(0, 10_000))
+@settings(max_examples=40)
+def test_few_beams_suffice_where_there_are_few_futures(word_1gram: Automaton, length: int, seed: int) -> None:
+    """To a 1-gram all texts are one but for the unfinished word: few beams find the best of all texts, however many
+    others were almost as good."""
+    lm, nothing = word_1gram, 1e-12
+    log_probs = np.full((2 * length, len(CHARACTERS.labels)), math.log(nothing))
+    # a blank behind each label: no text has two ways through the frames
+    shares = np.random.default_rng(seed).dirichlet([1.0, 1.0, 1.0], length) + 0.1
+    log_probs[::2, 1:] = np.log(shares / shares.sum(axis=1, keepdims=True))
+    log_probs[1::2, 0] = math.log1p(-3 * nothing)
+    options = DecodeSettings(beam=12, alpha=0.7, beta=0.5, unk_score=-1.0)
+    (found,) = NativeSearch(CHARACTERS, options, words=lm, lexicon=lexicon_of(lm, CHARACTERS)).decode(log_probs)
+
+    def said(word: str) -> float:
+        log10 = lm.sentence_score([word]) - lm.sentence_score([]) - (word not in WORDS)
+        return 0.7 * LN_10 * log10 + 0.5 if word else 0.0
+
+    best = {"": 0.0}  # of all texts so far that end in this unfinished word; "?" for one that is unknown
+    for row in log_probs[::2]:
+        after: defaultdict[str, float] = defaultdict(lambda: NEVER)
+        for (word, score), (label, logp) in product(best.items(), zip(CHARACTERS.labels[1:], row[1:], strict=True)):
+            score += logp
+            if label == " ":
+                word, score = "", score + said(word)
+            elif word == "?":
+                score -= 0.7 * LN_10 / 5
+            else:
+                word = word + label if word + label in WORDS else "?"
+            after[word] = max(after[word], score)
+        best = after
+    wanted = max(score + said(word) for word, score in best.items()) + 0.7 * LN_10 * lm.sentence_score([])
+    assert found.score == pytest.approx(wanted, abs=1e-3)
+
+
+def test_beams_are_not_filled_with_what_differs_in_forgotten_words(tmp_path: Path) -> None:
+    """Sixteen first words are as likely as one another, and to a 2-gram they are all the same two words later. There it
+    is sure of what is heard with a hundredth of the mass."""
+    firsts = ["".join(letters) for letters in product("ab", repeat=4)]
+    path = tmp_path / "words.arpa"
+    text = [*([first, "ba", "bba"] for first in firsts * 5), *([first, "aaa"] for first in firsts * 5), ["ba", "aaa"]]
+    build_arpa(text, 2, path, discount_fallback=True)
+    lm = NGram.open(path, CHARACTERS)
+    shares = {"?": (0.5, 0.5), "a": (1.0, 0.0), "b": (0.0, 1.0), " ": (0.0, 0.0), "A": (0.9, 0.1)}
+    heard = "???? ba AAa"
+    log_probs = np.full((2 * len(heard), len(CHARACTERS.labels)), 1e-9)
+    for at, letter in enumerate(heard):
+        log_probs[2 * at, 1:] += (1 - sum(shares[letter]), *shares[letter])
+        log_probs[2 * at + 1, 0] += 1.0
+    options = DecodeSettings(beam=8, alpha=2.0, closed_vocab=True)
+    search = NativeSearch(CHARACTERS, options, words=lm.automaton, lexicon=lm.lexicon)
+    (found,) = search.decode(np.log(log_probs / log_probs.sum(axis=1, keepdims=True)))
+    assert found.text.split()[1:] == ["ba", "bba"]
 
 
 # Labels ------------------------------------------------------------------------------------------------------------
