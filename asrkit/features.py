@@ -11,6 +11,7 @@ from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.frames import fft_samples, log_mel_frames, samples_in
 
 LOG_FLOOR = 1e-6  # added to mel energies: about a quiet room's noise, so that digital silence is not far from it
+_BLOCK = 256  # frames that are transformed together on a CPU: what comes of them stays in its cache
 MIN_STD = 1e-2  # of a mel bin, when normalising: a bin that never moves is not blown up
 
 
@@ -73,18 +74,27 @@ class LogMel(nn.Module):
         frames: Tensor = log_mel_frames(lengths, **self._framing)
         return frames
 
-    def spectrum(self, padded: Tensor) -> Tensor:
-        """(B, S) signal with its padding -> (B, T, F) log-mel of every whole frame, not yet normalised."""
-        short = self.fft_samples - padded.shape[1]
-        padded = nn.functional.pad(padded, (0, max(0, short)))
+    def spectrum(self, padded: Tensor, out: Tensor | None = None) -> Tensor:
+        """(B, S) signal with its padding -> (B, T, F) log-mel of every whole frame, not yet normalised; into `out`,
+        where it is given."""
+        if padded.shape[1] < self.fft_samples:
+            padded = nn.functional.pad(padded, (0, self.fft_samples - padded.shape[1]))
         count = 1 + (padded.shape[1] - self.fft_samples) // self.hop_samples
         # The window is in the middle of what is transformed, as in torch.stft; the power is the same anywhere in it.
         left = (self.fft_samples - self.window_samples) // 2
-        frames = padded[:, left:].unfold(1, self.window_samples, self.hop_samples)[:, :count] * self.window
-        parts = torch.view_as_real(torch.fft.rfft(frames, n=self.fft_samples))  # (B, T, fft bins, 2)
-        real, imaginary = parts.unbind(dim=3)
-        power = real.square().addcmul_(imaginary, imaginary)
-        return (power @ self.mel_weights).add_(LOG_FLOOR).log_()
+        frames = padded[:, left:].unfold(1, self.window_samples, self.hop_samples)[:, :count]
+        if out is None:
+            out = padded.new_empty(len(padded), count, self.mels)
+        block = _BLOCK if padded.device.type == "cpu" else count
+        windowed = padded.new_zeros(len(padded), min(block, count), self.fft_samples)
+        for first in range(0, count, block):
+            some = frames[:, first : first + block]
+            here = windowed[:, : some.shape[1]]
+            torch.mul(some, self.window, out=here[:, :, : self.window_samples])
+            real, imaginary = torch.view_as_real(torch.fft.rfft(here)).unbind(dim=3)  # (B, block, fft bins) each
+            power = real.square().addcmul_(imaginary, imaginary)
+            out[:, first : first + block] = power @ self.mel_weights
+        return out.add_(LOG_FLOOR).log_()
 
     @torch.no_grad()
     def raw(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -102,17 +112,15 @@ class LogMel(nn.Module):
         some = in_sound.any(dim=1, keepdim=True)  # a clip shorter than a hop may have no frame centred in it
         return log_mel, frames, torch.where(some, in_sound, length_mask(frames, log_mel.shape[1]))
 
-    def _padded_spectrum(self, waveforms: Tensor) -> Tensor:
-        return self.spectrum(nn.functional.pad(waveforms, (self.pad_samples, self.pad_samples)).float())
+    def _padded_spectrum(self, waveforms: Tensor, out: Tensor | None = None) -> Tensor:
+        return self.spectrum(nn.functional.pad(waveforms, (self.pad_samples, self.pad_samples)).float(), out)
 
     def _one_by_one(self, waveforms: Tensor, lengths: list[int]) -> Tensor:
-        """What an utterance takes stays in the cache of a CPU, and nobody waits for padding."""
-        each = [
-            self._padded_spectrum(sound[None, :length])[0] for sound, length in zip(waveforms, lengths, strict=True)
-        ]
-        log_mel = each[0].new_zeros(len(each), self.n_frames(waveforms.shape[1]), self.mels)
-        for line, found in zip(log_mel, each, strict=True):
-            line[: len(found)] = found
+        """Nobody waits for padding."""
+        log_mel = self.window.new_zeros(len(lengths), self.n_frames(waveforms.shape[1]), self.mels)
+        for number, length in enumerate(lengths):
+            line = log_mel[number : number + 1, : self.n_frames(length)]
+            self._padded_spectrum(waveforms[number : number + 1, :length], line)
         return log_mel
 
     @torch.no_grad()
