@@ -28,7 +28,7 @@ STEPS = ((0.3, 1.5), (0.15, 0.75), (0.08, 0.4))  # of alpha and beta, around the
 ROUNDS = 12  # of steps of one size, at most: each moves to a better place
 LIMITS = (0.0, 5.0), (-10.0, 20.0)
 BEAMS = (25, 50, 100, 200, 400)
-FORGIVEN = 0.02  # of the lowest rate: what is above it by so much counts 1/e
+FORGIVEN = 0.05  # of the lowest rate: what is above it by so much counts 1/e
 AS_GOOD = 1.001  # a narrower beam is taken where its errors are no more than a thousandth above the best beam's
 
 Measure = Literal["both", "wer", "cer"]

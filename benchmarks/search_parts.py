@@ -25,8 +25,8 @@ from searching import Fold, Grid, Measured, bootstrap, measure, tune
 
 from asrkit.tokenizer import Tokenizer
 
-REAL_GRID = Grid((0.5, 0.7, 0.9, 1.1), (1.0, 2.0, 3.0, 4.0), every=4, fine_alpha=0.1, fine_beta=0.5)
-MADE_GRID = Grid((0.3, 0.45, 0.6), (1.0, 2.0, 3.0, 4.0), every=4, fine_alpha=0.075, fine_beta=0.5)
+REAL_GRID = Grid((0.5, 0.7, 0.9, 1.1), (1.0, 2.0, 3.0, 4.0), every=8, fine_alpha=0.1, fine_beta=0.5)
+MADE_GRID = Grid((0.3, 0.45, 0.6), (1.0, 2.0, 3.0, 4.0), every=8, fine_alpha=0.075, fine_beta=0.5)
 QUICK_GRID = Grid((0.6, 0.8), (1.0,))
 OPEN, CLOSED, PEER = "native, open", "native, closed", "pyctcdecode"
 NO_REFERENCE = "no reference posteriors; --shared says where they are"

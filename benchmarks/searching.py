@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from asrkit.cores import usable_cores
 from asrkit.error_rates import Counts, align, count, total
+from asrkit.tune import smoothed_best
 
 # Passes over the timed utterances: engines take turns, in each of ROUNDS one pass or as many as `round_s` has room for.
 # The fastest counts, for others use this machine, too, for seconds or minutes. Who has had LONG_S has no more turns.
@@ -39,20 +40,23 @@ class Fold:
 
 @dataclass(frozen=True)
 class Grid:
-    """Settings to try: all pairs on a sample of the fold; then, on all of it, the best of these and its four
-    neighbours, and on to the best of them until none is better."""
+    """Settings to try: all pairs on a sample of the fold; on all of it those that are `near` the best there; then the
+    four neighbours of the best of these, and on to the best of them until none is better. What is chosen is the lowest
+    place of a bowl laid through the rates on all of the fold, as `asrkit tune` has it."""
 
     alphas: tuple[float, ...]
     betas: tuple[float, ...]
     every: int = 1  # utterance, for all pairs
+    near: float = 0.05  # share of the best rate by which another's may be above it
     fine_alpha: float = 0.0  # step around the best; 0 for none
     fine_beta: float = 0.0
 
     def __str__(self) -> str:
-        sample = f" on every {self.every}th utterance" if self.every > 1 else ""
-        coarse = f"alpha {_listed(self.alphas)} x beta {_listed(self.betas)}{sample}"
-        fine = f", then on all by +-{self.fine_alpha:g} or +-{self.fine_beta:g}, as long as it helps"
-        return coarse + fine if self.fine_alpha else coarse
+        coarse = f"alpha {_listed(self.alphas)} x beta {_listed(self.betas)}"
+        if not self.fine_alpha:
+            return coarse
+        sample = f"on every {self.every}th utterance, on all those within {100 * self.near:g} % of the best"
+        return f"{coarse} {sample}, and by +-{self.fine_alpha:g} or +-{self.fine_beta:g} as long as it helps; smoothed"
 
 
 def _listed(values: Sequence[float]) -> str:
@@ -113,7 +117,7 @@ def _do(item: Any) -> Any:
 
 
 def tune(engine: Engine, fold: Fold, grid: Grid) -> tuple[float, float]:
-    """The alpha and beta with the lowest sum of WER and CER on the fold."""
+    """The alpha and beta with the lowest sum of WER and CER on the fold, luck left aside."""
 
     def rates(pairs: Sequence[tuple[float, float]], sample: Fold) -> dict[tuple[float, float], float]:
         def rate(pair: tuple[float, float]) -> float:
@@ -123,20 +127,20 @@ def tune(engine: Engine, fold: Fold, grid: Grid) -> tuple[float, float]:
         return dict(zip(pairs, on_all_cores(rate, pairs), strict=True))
 
     sampled = rates([(alpha, beta) for alpha in grid.alphas for beta in grid.betas], fold.sample(every=grid.every))
-    best = min(sampled, key=sampled.__getitem__)
+    least = min(sampled.values())
     if not grid.fine_alpha:
-        return best
-    found: dict[tuple[float, float], float] = {}
-    before = None
+        return min(sampled, key=sampled.__getitem__)
+    found = rates([pair for pair in sampled if sampled[pair] <= least * (1 + grid.near)], fold)
+    best, before = min(found, key=found.__getitem__), None
     while best != before:
         before = best
         around = [
             (round(best[0] + a * grid.fine_alpha, 3), round(best[1] + b * grid.fine_beta, 3))
-            for a, b in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
+            for a, b in ((-1, 0), (1, 0), (0, -1), (0, 1))
         ]
         found |= rates([pair for pair in around if pair not in found], fold)
         best = min(found, key=found.__getitem__)
-    return best
+    return smoothed_best(found)
 
 
 def measure(
