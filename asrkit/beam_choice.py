@@ -116,7 +116,7 @@ def choose(
 def _best_of_each(pool: Any, choice: Any, count: int, stamp: Any) -> tuple[int, int]:
     """There is room for all that are `chosen`: the best of each future stays there."""
     masses, futures = pool.masses, pool.futures
-    beaten, beaten_by, chosen = choice.beaten, choice.beaten_by, choice.chosen
+    beaten_by, chosen = choice.beaten_by, choice.chosen
     mask = _mask_for(count)
     kept = lost = 0
     for at in range(count):
@@ -126,11 +126,7 @@ def _best_of_each(pool: Any, choice: Any, count: int, stamp: Any) -> tuple[int, 
             chosen[kept], beaten_by[candidate] = candidate, NONE  # `kept` is never ahead of `at`
             kept += 1
             continue
-        winner = chosen[rival]
-        if masses[candidate] > masses[winner]:
-            chosen[rival], beaten_by[candidate] = candidate, NONE
-            candidate, winner = winner, candidate
-        beaten[lost], beaten_by[candidate] = candidate, winner
+        _compete(masses, choice, chosen, rival, candidate, lost)
         lost += 1
     return kept, lost
 
@@ -159,11 +155,7 @@ def _best_of_all(
                 last = buckets[candidate]
             continue
         # a rival from a better bucket stays; one from the same may have to go, and leaves its place
-        winner = order[rival]
-        if masses[candidate] > masses[winner]:
-            order[rival], beaten_by[candidate] = candidate, NONE
-            candidate, winner = winner, candidate
-        beaten[lost], beaten_by[candidate] = candidate, winner
+        _compete(masses, choice, order, rival, candidate, lost)
         lost += 1
     if kept > width:
         whole = width
@@ -184,6 +176,17 @@ def _best_of_all(
         taken += more
         lost -= more
     return taken, lost
+
+
+@lean
+def _compete(masses: Any, choice: Any, listed: Any, rival: Any, candidate: Any, lost: Any) -> None:
+    """Of a candidate and the one in place `rival` of those `listed`, which has the same future, the better one stays
+    there; the other is beaten, as number `lost`."""
+    winner = listed[rival]
+    if masses[candidate] > masses[winner]:
+        listed[rival], choice.beaten_by[candidate] = candidate, NONE
+        candidate, winner = winner, candidate
+    choice.beaten[lost], choice.beaten_by[candidate] = candidate, winner
 
 
 @lean
