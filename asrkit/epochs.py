@@ -59,7 +59,6 @@ class EpochPlan:
 
     seed: int
     batch_seconds: float  # padded seconds in a batch
-    short_first: bool = False  # SortaGrad: the first epoch from short to long (paper, section 3.3)
     window_shards: int = 0  # shards planned, and read, at a time; 0 takes all in one window
     usable: NDArray[np.bool_] | None = None  # (N,) those that take part; None is all
 
@@ -113,12 +112,6 @@ class Epoch:
     def windows(self) -> Iterator[Window]:
         """The shards of each window, and its batches."""
         random = np.random.default_rng((self._plan.seed, self._number))
-        if self._plan.short_first and self._number == 0:
-            rows = self._rows_of(self._shards)
-            order = rows[np.argsort(self._seconds(rows), kind="stable")]
-            starts = self._cut(order)
-            yield Window(self._shards, order, starts, np.arange(len(starts) - 1))
-            return
         order_of_shards = random.permutation(len(self._shards))  # place of each shard
         window_of = order_of_shards // (self._plan.window_shards or len(order_of_shards))
         for number in range(int(window_of.max()) + 1):
@@ -126,7 +119,7 @@ class Epoch:
             inside = random.permutation(self._rows_of(shards))
             blurred = self._seconds(inside) * random.uniform(1 - LENGTH_JITTER, 1 + LENGTH_JITTER, len(inside))
             order = inside[np.argsort(blurred, kind="stable")]
-            starts = self._cut(order)
+            starts = _starts(self._seconds(order), self._plan.batch_seconds)
             yield Window(shards, order, starts, random.permutation(len(starts) - 1))
 
     @cached_property
@@ -159,9 +152,6 @@ class Epoch:
 
     def _seconds(self, rows: Rows) -> NDArray[np.float64]:
         return seconds_of(self._index, rows)
-
-    def _cut(self, order: Rows) -> NDArray[np.int64]:
-        return _starts(self._seconds(order), self._plan.batch_seconds)
 
 
 def plan_epoch(index: JoinedIndex, plan: EpochPlan, epoch: int) -> Epoch:

@@ -40,7 +40,6 @@ from asrkit.validate import Validation, validate
 VALIDATION_SECONDS = 120.0  # padded seconds in a batch of validation
 STATISTICS_S = 3600.0  # of sound that train mean and variance are taken from: seconds of work
 MAY_CHANGE = ("train.workers", "train.save_minutes", "train.max_bad_steps")  # when resuming: no number depends on them
-SHORT_FIRST_EPOCHS = 2  # an epoch from short to long must be followed by another, or the long ones are never seen
 WINDOW_HOURS = 1000.0  # planned, and read, at a time, of speech on this machine
 REMOTE_WINDOW_HOURS = (
     20.0  # of speech far away: two windows are 3 GB of FLAC, and enough for utterances of like lengths
@@ -296,7 +295,6 @@ def fix_schedule(run: Run, updater: Updater, *, minutes: float | None, began: fl
     every, ranks = run.settings.validate_epochs, updater.ranks
     one = plan_epoch(run.train, run.plan, 1)
     some = list(next(one.windows()))
-    may_sort = run.settings.sorta_grad and not run.plan.window_shards  # from short to long is from shard to shard
     with progress.bar("measuring the speed", None):
         # Where the clock fixes the steps, it may choose the type, too; with epochs all CPUs do the same.
         if minutes is not None and run.settings.precision == "auto" and has_bfloat16(updater.device):
@@ -305,9 +303,7 @@ def fix_schedule(run: Run, updater: Updater, *, minutes: float | None, began: fl
         speed = measure(updater, run.train, some, run.augmentation)
         if minutes is None:
             epochs = run.settings.epochs
-            short_first = may_sort and epochs >= SHORT_FIRST_EPOCHS
-            plan = replace(run.plan, short_first=short_first)
-            steps = sum(len(plan_epoch(run.train, plan, epoch)) for epoch in range(epochs))
+            steps = sum(len(plan_epoch(run.train, run.plan, epoch)) for epoch in range(epochs))
         else:
             validation_s = time_validation(run, updater)
             save_s = time_saving(run, updater) if ranks.first else 0.0
@@ -320,12 +316,10 @@ def fix_schedule(run: Run, updater: Updater, *, minutes: float | None, began: fl
                 validate_epochs=every,
             )
             steps, every = budget.steps, budget.validate_epochs
-            short_first = may_sort and steps >= SHORT_FIRST_EPOCHS * len(one)
     schedule = {
         "steps": steps,
         "steps_per_epoch": len(one),
         "validate_epochs": every,
-        "short_first": short_first,
         "minutes": minutes,
     }
     schedule = ranks.of_first(lambda: schedule)  # its clock counts

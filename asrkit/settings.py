@@ -278,7 +278,6 @@ class TrainSettings(Section):
     warmup: float = 0.1  # share of all steps
     grad_clip: float = 2.0
     middle_loss: float = 0.0  # share of the loss that the middle recurrent layer's own log-probs have
-    sorta_grad: bool = True  # first epoch from short to long
     seed: int = 1
     workers: int = -1  # loader processes; -1 chooses
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # of matrix products

@@ -182,7 +182,6 @@ def _train(
         if init_from:
             training.record["init_from"] = str(checkpoint_folder(init_from))
         training = fix_schedule(training, updater, minutes=minutes, began=began, progress=progress)
-    training = replace(training, plan=replace(training.plan, short_first=training.record["schedule"]["short_first"]))
     position = _restore(training, updater, progress)
     metrics = open_metrics()
     metrics.forget_after(position.step)

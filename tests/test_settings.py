@@ -33,7 +33,7 @@ from asrkit.settings import (
         (lambda: TrainSettings(lr=float("nan")), "train.lr is nan; wanted a number"),
         (lambda: TrainSettings(epochs=2.5), "train.epochs is 2.5; wanted a whole number"),
         (lambda: TrainSettings(epochs=True), "train.epochs is True; wanted a whole number"),
-        (lambda: TrainSettings(sorta_grad=1), "train.sorta_grad is 1; wanted true or false"),
+        (lambda: ModelSettings(bidirectional=1), "model.bidirectional is 1; wanted true or false"),
         (lambda: TrainSettings(betas=(0.9,)), "train.betas is (0.9,); wanted 2 comma-separated numbers"),
         (
             lambda: TrainSettings(precision="float8"),
