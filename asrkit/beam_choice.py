@@ -94,16 +94,23 @@ def make_room(pool: Any, first: int, count: int) -> Any:
 
 @lean
 def choose(
-    pool: Any, choice: Any, count: int, width: int, least: float, competes: bool, all_stay: bool, frame: int
+    pool: Any, choice: Any, count: int, width: int, least: float, reserve: int, reserve_least: float, competes: bool,
+    all_stay: bool, frame: int,
 ) -> tuple[int, int]:  # fmt: skip
     """Writes the candidates that become beams into `chosen`, and those with another's future into `beaten`; gives the
-    number of both. With `all_stay` these become beams, too, where there is room. `frame` marks the entries of the hash
-    table that were made in this one."""
+    number of both. With `all_stay` these become beams, too, where there is room. Those whose mass is below `least` do
+    not, unless fewer than `reserve` others are left: then the best do, so many in all, down to `reserve_least`. `frame`
+    marks the entries of the hash table that were made in this one."""
     masses, chosen = pool.masses, choice.chosen
     alive = 0
     for candidate in range(count):
         chosen[min(alive, width)] = candidate  # a branch would be guessed wrong too often
         alive += masses[candidate] >= least
+    if alive < reserve:
+        alive, width, least = 0, reserve, reserve_least
+        for candidate in range(count):
+            chosen[min(alive, width)] = candidate
+            alive += masses[candidate] >= least
     if alive <= width and (all_stay or not competes):
         return alive, 0
     stamp = np.uint32(frame % _STAMPS + 1)

@@ -97,13 +97,15 @@ def advance(model: Any, beams: Any, work: Any, log_probs: Any, tolerance: float)
         if best == 0.0:  # nothing that was heard here can be said: as if it had not been
             log_scale[0] += _IMPOSSIBLE
             continue
-        if found == count and _go_on(before, count, best, best * rules.prune):
+        prune = rules.prune if count > rules.reserve else rules.reserve_prune
+        if found == count and _go_on(before, count, best, best * prune):
             log_scale[0] += np.log(best)
             continue
         stamp[0] += 1
         used[4] += 1
         least = max(best * rules.prune, _TINY)
-        kept, lost = choose(pool, choice, found, width, least, competes, all_stay, stamp[0])
+        reserve, reserve_least = min(rules.reserve, width), max(best * rules.reserve_prune, _TINY)
+        kept, lost = choose(pool, choice, found, width, least, reserve, reserve_least, competes, all_stay, stamp[0])
         used[2] = _become(before, count, after, pool, choice, kept, best, beams, stamp[0], model.lexicon.nodes)
         if rules.detours and lost:
             note_detours(pool, choice, before, count, lost, stamp[0], beams)
@@ -190,7 +192,7 @@ def _continue(
     phrase_most = rules.phrase_most if has_phrases else 1.0
     outside, root = np.int32(len(nodes) - 1), nodes[ROOT]
     ahead_outside = nodes[outside].ahead
-    least = max(best * rules.prune, least_in_play(pool))
+    least = max(best * rules.reserve_prune, least_in_play(pool))
     for beam in range(count):
         if found + trying >= len(masses):
             found = make_room(pool, count, found)
@@ -264,7 +266,7 @@ def _continue(
             masses[found] = mass
             if throw_in(pool, found) or mass > best:
                 best = max(best, mass)
-                least = max(best * rules.prune, least_in_play(pool))
+                least = max(best * rules.reserve_prune, least_in_play(pool))
             candidate = pool.candidates[found]
             candidate.step, candidate.source, candidate.label = step, beam, label
             candidate.grammar, candidate.place = grammar, place

@@ -25,6 +25,11 @@ from asrkit.word_times import FrameTimes
 # An unknown word costs unk_score once more for so many labels beyond those that a known word begins with; else whole
 # sentences are glued together to a single unknown word.
 UNKNOWN_LABELS = 5
+# Where only known words may be said and another one was, the beams that took its first labels all end in the middle of
+# some word. So a few others stay that heard something else there, up to RESERVE_DEPTH times as far behind the best one
+# as beams may be otherwise.
+RESERVE = 64
+RESERVE_DEPTH = 3.0
 # in place of an n-gram
 _NOTHING = Tables(np.zeros(1, dtype=UNIGRAM), np.zeros(1, dtype=STATE), np.zeros(1, dtype=SLOT))
 
@@ -227,6 +232,8 @@ def _model(
         has_phrases=bool(options.hotwords),
         phrase_most=most_of_a_letter(hotwords) ** label_letters,
         prune=float(np.exp(options.beam_prune_logp)),
+        reserve=RESERVE if options.closed_vocab else 0,
+        reserve_prune=float(np.exp(options.beam_prune_logp * (RESERVE_DEPTH if options.closed_vocab else 1.0))),
         least_logp=options.token_min_logp,
         # where only known words may be said, there may be no other way on than by an unlikely label
         lowest_logp=min(options.token_min_logp, options.beam_prune_logp),

@@ -36,6 +36,8 @@ class Rules(NamedTuple):
     has_phrases: bool
     phrase_most: float  # exp of the most that a label can bring to them
     prune: float  # beams whose mass is so small a part of the best one's are dropped
+    reserve: int  # where fewer beams than this are left, the best of the others stay as well, down to
+    reserve_prune: float  # this part of the best one's mass
     least_logp: float  # labels below it are not tried, the best of the frame aside
     lowest_logp: float  # the same, where no beam's mass is left to be more than
     stuck: float  # this part of the best one before; 0 for never

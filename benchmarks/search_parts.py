@@ -18,7 +18,7 @@ from engines import (
     native,
     pyctcdecode,
 )
-from figures import load
+from figures import Figures, load
 from posteriors import PEAKY, SOFT, Style
 from search_setup import Bench, Real, Setup
 from searching import Fold, Grid, Measured, bootstrap, measure, tune
@@ -87,15 +87,20 @@ def posteriors(bench: Bench) -> None:
         figures.leave_out("posteriors", NO_REFERENCE)
         return
     figures.table(f"speed on real posteriors, beam {bench.sizes.beam}", [result.row() for result in results.values()])
-    own, closed, peer = results[OPEN], results[CLOSED], results[PEER]
+    own, peer = results[OPEN], results[PEER]
     figures.want("real posteriors, open, audio-s per CPU-s", own.speed, at_least=6000)
     figures.want("real posteriors, open, times pyctcdecode", own.speed / peer.speed, at_least=70)
     figures.want("real posteriors, open, WER", own.wer, at_most=peer.wer)
+    _beside_flashlight(figures, "real posteriors", results)
+
+
+def _beside_flashlight(figures: Figures, name: str, results: dict[str, Measured]) -> None:
+    closed = results[CLOSED]
     for variant in (ALL_LABELS, WIDE):
         if variant.name in results:
             other = results[variant.name]
-            figures.want(f"real posteriors, closed, times {variant.name}", closed.speed / other.speed, at_least=8)
-            figures.want(f"real posteriors, closed, WER beside {variant.name}", closed.wer, at_most=other.wer)
+            figures.want(f"{name}, closed, times {variant.name}", closed.speed / other.speed, at_least=8)
+            figures.want(f"{name}, closed, WER beside {variant.name}", closed.wer, at_most=other.wer)
 
 
 def accuracy(bench: Bench) -> None:
@@ -151,6 +156,7 @@ def _side_by_side(bench: Bench, setup: Setup, name: str, style: Style, times: fl
     own, peer = results[OPEN], results[PEER]
     figures.want(f"{name}, open, times pyctcdecode", own.speed / peer.speed, at_least=times)
     figures.want(f"{name}, open, WER", own.wer, at_most=peer.wer)
+    _beside_flashlight(figures, name, results)
 
 
 def threads(bench: Bench) -> None:

@@ -344,3 +344,17 @@ def test_a_closed_search_hears_a_known_word_where_an_unknown_one_was_said(tmp_pa
     options = DecodeSettings(closed_vocab=True)
     (found,) = NativeSearch(tokenizer, options, words=lm.automaton, lexicon=lm.lexicon).decode(log_probs)
     assert found.text == "abc cab cab abc"
+
+
+def test_a_closed_search_keeps_a_way_out_of_a_word_that_was_not_said(tmp_path: Path) -> None:
+    """What is heard of an unknown word begins a known one that is long and does not go on. What was passed over is
+    twice as far behind as a beam may be, until then."""
+    path, tokenizer = tmp_path / "words.arpa", CharacterTokenizer(" abcd")
+    build_arpa([["abdcabdcabdc", "ca"], ["ca", "ca"]], 2, path, discount_fallback=True)
+    log_probs = np.full((2 * len("ab ca ca ca"), len(tokenizer.labels)), -8.0)
+    for place, character in enumerate("ab ca ca ca"):
+        for frame, label in ((2 * place, tokenizer.labels.index(character)), (2 * place + 1, 0)):
+            log_probs[frame, label] = math.log(1 - math.exp(-8.0) * (len(tokenizer.labels) - 1))
+    lm = NGram.open(path, tokenizer)
+    search = NativeSearch(tokenizer, DecodeSettings(closed_vocab=True), words=lm.automaton, lexicon=lm.lexicon)
+    assert search.decode(log_probs)[0].text.split()[-3:] == ["ca", "ca", "ca"]
