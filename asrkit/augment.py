@@ -114,6 +114,8 @@ class Augmentation:
         speeds = [speed for speed in settings.speeds if speed <= fastest] or [1.0]
         speed = speeds[int(random.integers(len(speeds)))]
         masks = random.random((settings.masks, 2), dtype=np.float32)
+        if not any((settings.reverb_p, settings.noise_p, settings.gain_p, settings.codec_p)):
+            return Draws(speed=speed, masks=masks)
         # All is drawn, used or not: a setting that changes leaves the other choices alone.
         random = np.random.default_rng((self.seed, epoch, row, _SURROUNDINGS))
         reverb, noise, gain, codec, where, which, level = random.random(7).tolist()

@@ -24,12 +24,14 @@ def length_mask(lengths: Tensor, size: int) -> Tensor:
 
 
 def _power(spectra: Tensor) -> Tensor:
-    """(B, T, fft bins), complex -> the squares of its magnitudes."""
-    parts = torch.view_as_real(spectra)
-    if spectra.device.type != "cpu":
-        return parts.square().sum(dim=3)
+    """(B, T, fft bins), complex -> the squares of their magnitudes."""
+    parts = torch.view_as_real(spectra)  # (B, T, fft bins, 2)
+    if parts.device.type != "cpu":
+        real, imaginary = parts.unbind(dim=3)
+        return real.square().addcmul_(imaginary, imaginary)
     power = parts.new_empty(spectra.shape)
-    _square(parts.numpy().reshape(-1), power.numpy().reshape(-1))  # a tenth of the time of PyTorch's strided operators
+    # PyTorch's operators take ten times as long where every second number is theirs
+    _square(parts.numpy().reshape(-1), power.numpy().reshape(-1))
     return power
 
 
@@ -163,10 +165,10 @@ class LogMel(nn.Module):
 
     def _statistics_of(self, log_mel: Tensor, sounding: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation (B, 1, F) of each utterance's sound, (B, T, F) and (B, T), with the prior's."""
-        weight = sounding[:, :, None].to(log_mel.dtype)  # (B, T, 1)
-        count = weight.sum(dim=1, keepdim=True)
-        mean = (log_mel * weight).sum(dim=1, keepdim=True) / count
-        variance = ((log_mel - mean).square() * weight).sum(dim=1, keepdim=True) / count
+        weight = sounding[:, None, :].to(log_mel.dtype)  # (B, 1, T)
+        count = weight.sum(dim=2, keepdim=True)
+        mean = weight @ log_mel / count
+        variance = weight @ (log_mel - mean).square_() / count
         louder = (mean - self.mean).mean(dim=2, keepdim=True)  # (B, 1, 1), than train
         frames, all_frames = self.prior_frames, count + self.prior_frames
         mean = (count * mean + frames * (self.mean + louder)) / all_frames
