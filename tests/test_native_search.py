@@ -306,11 +306,19 @@ def test_where_a_single_label_is_likely_a_little_less_likely_ones_are_tried(
 # In pieces ---------------------------------------------------------------------------------------------------------
 
 
-@given(cuts=st.lists(st.integers(0, 40), max_size=6), n_best=st.sampled_from([1, 4]), seed=st.integers(0, 1000))
-@settings(max_examples=40)
-def test_pieces_give_what_the_whole_gives(cuts: list[int], n_best: int, seed: int, word_lm: Automaton) -> None:
-    log_probs = random_log_probs(40, len(CHARACTERS.labels), seed)
-    options = DecodeSettings(beam=7, n_best=n_best)
+@given(
+    cuts=st.lists(st.integers(0, 40), max_size=6),
+    n_best=st.sampled_from([1, 4]),
+    closed=st.booleans(),
+    sharpness=st.sampled_from([2.0, 8.0]),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=80)
+def test_pieces_give_what_the_whole_gives(
+    cuts: list[int], n_best: int, closed: bool, sharpness: float, seed: int, word_lm: Automaton
+) -> None:
+    log_probs = random_log_probs(40, len(CHARACTERS.labels), seed, sharpness)
+    options = DecodeSettings(beam=7, n_best=n_best, closed_vocab=closed)
     times = FrameTimes(0.04)
     search = NativeSearch(CHARACTERS, options, words=word_lm, lexicon=lexicon_of(word_lm, CHARACTERS), times=times)
     stream = search.stream()
