@@ -319,7 +319,7 @@ class DecodeSettings(Section):
     token_alpha: float = 0.5  # weight of the n-gram of labels
     token_beta: float = 0.0  # bonus for each label
     token_min_logp: float = -5.0  # labels below it are not tried in a frame, its best aside (see frame_labels.EASE)
-    beam_prune_logp: float = -10.0  # beams so far behind the best are dropped
+    beam_prune_logp: float = -10.0  # beams so far behind the best are dropped (closed_vocab keeps a few)
     n_best: int = 1
     hotwords: tuple[str, ...] = ()  # words and phrases to listen for
     hotword_score: float = 10.0  # for each of their words
