@@ -14,7 +14,7 @@ from asrkit.frames import fft_samples, log_mel_frames, samples_in
 from asrkit.loops import compiled
 
 LOG_FLOOR = 1e-6  # added to mel energies: about a quiet room's noise, so that digital silence is not far from it
-_BLOCK = 256
+_BLOCK = 256  # frames that are transformed together on a CPU: what comes of them stays in its cache
 MIN_STD = 1e-2  # of a mel bin, when normalising: a bin that never moves is not blown up
 
 
