@@ -20,6 +20,7 @@ from asrkit.audio import Samples, change_speed
 from asrkit.settings import AugmentSettings
 
 REMEMBERED_BYTES = 64 << 20  # of noises, and as much of rooms
+_NO_MASKS = np.zeros((0, 2), np.float32)
 _SURROUNDINGS = 1  # a stream of random numbers of their own: speeds and masks do not depend on what else is drawn
 
 
@@ -110,11 +111,14 @@ class Augmentation:
     def draw(self, *, epoch: int, row: int, fastest: float = math.inf) -> Draws:
         """The choices for this utterance in this epoch; it is never spoken faster than `fastest`."""
         settings = self.settings
-        random = np.random.default_rng((self.seed, epoch, row))
         speeds = [speed for speed in settings.speeds if speed <= fastest] or [1.0]
+        around = any((settings.reverb_p, settings.noise_p, settings.gain_p, settings.codec_p))
+        if not around and not settings.masks and len(speeds) == 1:  # a generator takes as long as a tenth of a second
+            return Draws(speed=speeds[0], masks=_NO_MASKS)
+        random = np.random.default_rng((self.seed, epoch, row))
         speed = speeds[int(random.integers(len(speeds)))]
         masks = random.random((settings.masks, 2), dtype=np.float32)
-        if not any((settings.reverb_p, settings.noise_p, settings.gain_p, settings.codec_p)):
+        if not around:
             return Draws(speed=speed, masks=masks)
         # All is drawn, used or not: a setting that changes leaves the other choices alone.
         random = np.random.default_rng((self.seed, epoch, row, _SURROUNDINGS))

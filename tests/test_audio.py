@@ -1,14 +1,18 @@
 """Sound files of every kind in: samples, or one clear line that names the file."""
 
+import io
 import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asrkit import audio
 from asrkit.errors import AsrkitError
@@ -282,7 +286,49 @@ def test_opus_pages_have_stream_number_0_and_a_right_checksum() -> None:
     assert pages >= 3
 
 
+@given(length=st.integers(1, 9000), loudness=st.sampled_from([0.0, 1e-4, 0.1, 2.0]), seed=st.integers(0, 99))
+def test_flac_is_read_as_libsndfile_reads_it(length: int, loudness: float, seed: int) -> None:
+    data = audio.encode((loudness * np.random.default_rng(seed).standard_normal(length)).astype(np.float32), "flac")
+    found, wanted = audio.decode(data), soundfile.read(io.BytesIO(data), dtype="float32")[0]
+    assert found.dtype == np.float32 and np.array_equal(found, wanted)
+
+
+@given(place=st.integers(0, 41) | st.integers(0, 6000), bit=st.integers(0, 7))
+def test_a_flac_with_a_wrong_bit_is_refused_or_read_right(place: int, bit: int) -> None:
+    """The header, 42 bytes, has bits that mean nothing here; others change how much is there, which libsndfile takes at
+    its word."""
+    whole = bytearray(audio.encode(tone(0.7), "flac"))
+    assert len(whole) > 6000
+    wanted = audio.decode(bytes(whole))
+    whole[place] ^= 1 << bit
+    with suppress(AsrkitError):
+        assert np.array_equal(audio.decode(bytes(whole)), wanted)
+
+
+def test_a_flac_must_hold_what_it_says() -> None:
+    whole = audio.encode(tone(1.0), "flac")
+    with pytest.raises(AsrkitError, match="of FLAC hold 12288 samples; wanted 16000, as they say"):
+        audio.decode(whole[:-1])  # all but the last of its blocks of 4096
+    fewer = whole[:25] + bytes([whole[25] - 1]) + whole[26:]  # where the count ends
+    with pytest.raises(AsrkitError, match="hold 16000 samples; wanted 15999, as they say"):
+        audio.decode(fewer)
+
+
+def test_decode_wants_one_channel_at_16_khz() -> None:
+    def flac(rate_hz: int, channels: int) -> bytes:
+        file = io.BytesIO()
+        soundfile.write(file, np.zeros((800, channels)), rate_hz, format="FLAC")
+        return file.getvalue()
+
+    with pytest.raises(AsrkitError, match=r"sound of 8000 Hz and 1 channel\(s\); wanted mono at 16000 Hz"):
+        audio.decode(flac(8000, 1))
+    with pytest.raises(AsrkitError, match=r"sound of 16000 Hz and 2 channel\(s\); wanted mono at 16000 Hz"):
+        audio.decode(flac(16_000, 2))
+
+
 def test_decode_refuses_what_is_no_sound() -> None:
+    with pytest.raises(AsrkitError, match="12 bytes are not a whole sound file"):
+        audio.decode(b"fLaC, not so")
     with pytest.raises(AsrkitError, match="9 bytes are not a whole sound file"):
         audio.decode(b"not sound")
 
