@@ -1,4 +1,4 @@
-# The first target sets up .venv; wanted: python3 (3.11.4 to 3.13) with venv and headers, and a C++ compiler.
+# The first target sets up .venv; wanted: python3 (3.11 to 3.13) with venv and headers, and a C++ compiler.
 
 PYTHON ?= python3
 # make TORCH=cpu ... takes PyTorch's smaller build for machines without a GPU
@@ -45,9 +45,9 @@ clean:  ## forget .venv and what the tools left behind
 
 # .unfinished lies in .venv while it is being set up; one that was interrupted is made anew
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import ensurepip, sys, sysconfig, pathlib; sys.exit(not ((3, 11, 4) <= sys.version_info < (3, 14) \
+	@$(PYTHON) -c 'import ensurepip, sys, sysconfig, pathlib; sys.exit(not ((3, 11) <= sys.version_info < (3, 14) \
 	    and pathlib.Path(sysconfig.get_path("include"), "Python.h").exists()))' 2>/dev/null \
-	    && command -v c++ >/dev/null || { echo "asrkit wants python3 (3.11.4 to 3.13), its venv and headers, and a C++" \
+	    && command -v c++ >/dev/null || { echo "asrkit wants python3 (3.11 to 3.13), its venv and headers, and a C++" \
 	    "compiler; on Debian and Ubuntu: apt install python3 python3-venv python3-dev build-essential" \
 	    "(another Python: make PYTHON=python3.12 ...)"; exit 1; }
 	@if [ -e .venv/.unfinished ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \

@@ -171,19 +171,25 @@ def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> 
     with archive.open("rb") as file, progress.bar(f"unpacking {archive.name}", archive.stat().st_size, "B") as bar:
         try:
             with tarfile.open(fileobj=file, mode="r|*") as tar:
+                # Debian 12's Python has no filters yet; what they refuse is refused below, too
+                tar.extraction_filter = getattr(tarfile, "data_filter", None)
                 read = 0
                 while (member := tar.next()) is not None:
-                    if not (member.isfile() or member.isdir()):
-                        raise AsrkitError(f"{archive} holds {member.name!r}, neither file nor folder; not unpacked")
-                    tar.extract(member, folder, set_attrs=False, filter="data")
+                    _check(archive, member.name, folder, plain=member.isfile() or member.isdir())
+                    tar.extract(member, folder, set_attrs=False)
                     tar.members = []  # type: ignore[attr-defined]  # in no stub; it would remember them all
                     bar.advance(file.tell() - read)
                     read = file.tell()
-        except tarfile.FilterError as error:
-            name = error.tarinfo.name
-            raise AsrkitError(f"{archive} holds {name!r}, which leads out of its folder; not unpacked") from error
         except (tarfile.TarError, EOFError) as error:
             raise AsrkitError(f"{archive} is no whole tar archive ({error}); delete it and start again") from error
+
+
+def _check(archive: Path, name: str, folder: Path, *, plain: bool) -> None:
+    """Refuses links and devices, which are not plain, and names that lead out of the folder."""
+    if not plain:
+        raise AsrkitError(f"{archive} holds {name!r}, neither file nor folder; not unpacked")
+    if not (folder / name).resolve().is_relative_to(folder.resolve()):
+        raise AsrkitError(f"{archive} holds {name!r}, which leads out of its folder; not unpacked")
 
 
 def _unpack_zip(archive: Path, folder: Path, progress: Progress) -> None:
@@ -193,12 +199,7 @@ def _unpack_zip(archive: Path, folder: Path, progress: Progress) -> None:
             with progress.bar(f"unpacking {archive.name}", size, "B") as bar:
                 for member in members.infolist():
                     kind = stat.S_IFMT(member.external_attr >> 16)
-                    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                        raise AsrkitError(f"{archive} holds {member.filename!r}, neither file nor folder; not unpacked")
-                    if not (folder / member.filename).resolve().is_relative_to(folder.resolve()):
-                        raise AsrkitError(
-                            f"{archive} holds {member.filename!r}, which leads out of its folder; not unpacked"
-                        )
+                    _check(archive, member.filename, folder, plain=kind in (0, stat.S_IFREG, stat.S_IFDIR))
                     _write_member(members, member, folder)
                     bar.advance(member.compress_size)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:  # the last: unknown compression
