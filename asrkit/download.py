@@ -171,12 +171,11 @@ def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> 
     with archive.open("rb") as file, progress.bar(f"unpacking {archive.name}", archive.stat().st_size, "B") as bar:
         try:
             with tarfile.open(fileobj=file, mode="r|*") as tar:
-                # Debian 12's Python has no filters yet; what they refuse is refused below, too
-                tar.extraction_filter = getattr(tarfile, "data_filter", None)
                 read = 0
                 while (member := tar.next()) is not None:
-                    _check(archive, member.name, folder, plain=member.isfile() or member.isdir())
-                    tar.extract(member, folder, set_attrs=False)
+                    # written by ourselves: Debian 12's Python cannot extract with a filter
+                    path = _inside(folder, archive, member.name, plain=member.isfile() or member.isdir())
+                    _write(tar.extractfile(member), path)
                     tar.members = []  # type: ignore[attr-defined]  # in no stub; it would remember them all
                     bar.advance(file.tell() - read)
                     read = file.tell()
@@ -184,12 +183,15 @@ def unpack(archive: Path, folder: Path, *, progress: Progress | None = None) -> 
             raise AsrkitError(f"{archive} is no whole tar archive ({error}); delete it and start again") from error
 
 
-def _check(archive: Path, name: str, folder: Path, *, plain: bool) -> None:
-    """Refuses links and devices, which are not plain, and names that lead out of the folder."""
+def _inside(folder: Path, archive: Path, name: str, *, plain: bool) -> Path:
+    """Where that member belongs; absolute names begin at the folder. Links and devices, which are not plain, and names
+    that lead out of the folder are refused."""
     if not plain:
         raise AsrkitError(f"{archive} holds {name!r}, neither file nor folder; not unpacked")
-    if not (folder / name).resolve().is_relative_to(folder.resolve()):
+    path = folder / name.lstrip("/")
+    if not path.resolve().is_relative_to(folder.resolve()):
         raise AsrkitError(f"{archive} holds {name!r}, which leads out of its folder; not unpacked")
+    return path
 
 
 def _unpack_zip(archive: Path, folder: Path, progress: Progress) -> None:
@@ -199,20 +201,20 @@ def _unpack_zip(archive: Path, folder: Path, progress: Progress) -> None:
             with progress.bar(f"unpacking {archive.name}", size, "B") as bar:
                 for member in members.infolist():
                     kind = stat.S_IFMT(member.external_attr >> 16)
-                    _check(archive, member.filename, folder, plain=kind in (0, stat.S_IFREG, stat.S_IFDIR))
-                    _write_member(members, member, folder)
+                    path = _inside(folder, archive, member.filename, plain=kind in (0, stat.S_IFREG, stat.S_IFDIR))
+                    _write(None if member.is_dir() else members.open(member), path)
                     bar.advance(member.compress_size)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:  # the last: unknown compression
         raise AsrkitError(f"{archive} is no whole zip archive ({error}); delete it and start again") from error
 
 
-def _write_member(members: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
-    path = folder / member.filename
-    if member.is_dir():
+def _write(packed: IO[bytes] | None, path: Path) -> None:
+    """A file, or with None a folder."""
+    if packed is None:
         path.mkdir(parents=True, exist_ok=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with members.open(member) as packed, path.open("wb") as out:
+    with packed, path.open("wb") as out:
         shutil.copyfileobj(packed, out, _CHUNK_BYTES)
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from hashlib import md5
 from pathlib import Path
 from types import SimpleNamespace
+from typing import IO
 
 import pytest
 from local_server import serving
@@ -310,20 +311,20 @@ def test_archive_may_be_deleted_when_it_is_unpacked(tmp_path: Path, corpus_files
 def test_unpacking_that_was_broken_off_is_done_again(
     tmp_path: Path, corpus_files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    extract = tarfile.TarFile.extract
+    extract = tarfile.TarFile.extractfile
     left = 5
 
-    def interrupted(*args: object, **options: object) -> None:
+    def interrupted(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes] | None:
         nonlocal left
         left -= 1
         if not left:
             raise KeyboardInterrupt
-        extract(*args, **options)  # type: ignore[arg-type]  # passed on as they came
+        return extract(tar, member)
 
     with serving(corpus_files) as server:
         recipe = served_recipe(corpus_files, server.address)
         with monkeypatch.context() as patch:
-            patch.setattr(tarfile.TarFile, "extract", interrupted)
+            patch.setattr(tarfile.TarFile, "extractfile", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 fetch_archives(recipe, tmp_path, ["dev-clean"])
         assert not (tmp_path / "dev-clean.tar.gz.unpacked").exists()
