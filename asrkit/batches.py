@@ -23,6 +23,7 @@ from asrkit.augment import Augmentation
 from asrkit.epochs import Rows, Speeds
 from asrkit.errors import AsrkitError
 from asrkit.shards import JoinedIndex
+from asrkit.stop import leave_signals_to_the_parent
 
 # Batches are padded to few different lengths: kernels are made ready for each new shape, which took a fifth of the time
 # of training on a CPU, and memory for as long as they are kept. The steps are powers of two, from 40 ms up.
@@ -232,7 +233,7 @@ def load(
             num_workers=workers,
             prefetch_factor=PREFETCHED,
             pin_memory=pin,
-            worker_init_fn=_leave_interrupts_to_the_parent,
+            worker_init_fn=leave_signals_to_the_parent,
         )
         if workers
         else _read_ahead(_Reading(read), planned)
@@ -256,10 +257,3 @@ def _read_ahead(reading: _Reading, planned: Iterable[Planned]) -> Iterator[Batch
         finally:
             for each in waiting:
                 each.cancel()
-
-
-def _leave_interrupts_to_the_parent(worker: int) -> None:
-    """Ctrl-C reaches the whole process group; the training loop finishes its step and then ends the workers."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

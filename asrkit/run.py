@@ -6,7 +6,7 @@ What is decided here is written to recipe.json in the run's folder: the settings
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import count
@@ -333,8 +333,8 @@ def fix_schedule(run: Run, updater: Updater, *, minutes: float | None, began: fl
     return run
 
 
-def validate_run(run: Run, updater: Updater) -> Validation:
-    """The present weights on the dev data."""
+def validate_run(run: Run, updater: Updater, *, stopped: Callable[[], bool] = lambda: False) -> Validation | None:
+    """The present weights on the dev data; None where some process was `stopped` meanwhile."""
     return validate(
         updater.model,
         updater.features,
@@ -344,6 +344,7 @@ def validate_run(run: Run, updater: Updater) -> Validation:
         device=updater.device,
         threads=len(updater.replicas),
         ranks=updater.ranks,
+        stopped=stopped,
     )
 
 

@@ -8,8 +8,6 @@ the first of them writes and talks.
 import json
 import os
 import shutil
-import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -52,7 +50,9 @@ from asrkit.run import (
     with_fitting_rows,
 )
 from asrkit.spikes import NOTHING_YET, Usual
+from asrkit.stop import stop_signals
 from asrkit.update import Started, Update, Updater, learning_rate
+from asrkit.validate import Validation
 from asrkit.warm_start import start_from
 from asrkit.window_cache import follow
 
@@ -67,6 +67,7 @@ class Position:
     step: int = 0
     epoch: int = 0
     batch: int = 0
+    validated: int = -1  # the last step that was
     best_step: int = -1
     best_score: float = float("inf")
     without_gain: int = 0  # validations since the best
@@ -198,7 +199,7 @@ def _train(
 def _loop(run: Run, updater: Updater, position: Position, metrics: Metrics, progress: Progress) -> Position:
     """Epochs of updates, each with a validation and a checkpoint, until the schedule, patience or a signal ends."""
     workers = loader_workers(updater.device, run.settings.workers)
-    with progress.bar("training", run.steps, "step") as bar, _stop_signals() as stop:
+    with progress.bar("training", run.steps, "step") as bar, stop_signals() as stop:
         bar.advance(position.step)
         live = Live(bar, metrics, saved_seconds=position.seconds)
         begun = _Begun(run, updater, live, progress)
@@ -212,7 +213,7 @@ def _loop(run: Run, updater: Updater, position: Position, metrics: Metrics, prog
             share=updater.share,
         )
         batches = live.waiting_for(loaded)
-        while position.step < run.steps and not _patience_is_over(run, position):
+        while not _is_over(run, position):
             epoch = plan_epoch(run.train, run.plan, position.epoch)
             for batch in islice(batches, len(epoch) - position.batch):
                 lr = learning_rate(position.step, steps=run.steps, peak=run.settings.lr, warmup=run.settings.warmup)
@@ -228,11 +229,15 @@ def _loop(run: Run, updater: Updater, position: Position, metrics: Metrics, prog
                     return position
                 begun.save = False
             position = begun.read(position)
-            finished = position.batch == len(epoch)
-            if finished:
+            before = position
+            if position.batch == len(epoch):
                 position = replace(position, epoch=position.epoch + 1, batch=0)
             if position.step >= run.steps or position.epoch % run.record["schedule"]["validate_epochs"] == 0:
-                position = _validate(run, updater, position, metrics, progress)
+                found = validate_run(run, updater, stopped=stop.is_set)
+                if found is None:
+                    _save(run, updater, replace(before, seconds=live.seconds))
+                    return before
+                position = _judge(position, found, metrics, progress)
             _save(run, updater, replace(position, seconds=live.seconds))
             live.saved()
         position = replace(position, seconds=live.seconds)
@@ -294,8 +299,9 @@ class _Begun:
         return replace(position, spikes=position.spikes + bool(spike), usual=position.usual.after(update))
 
 
-def _patience_is_over(run: Run, position: Position) -> bool:
-    return 0 < run.settings.patience <= position.without_gain
+def _is_over(run: Run, position: Position) -> bool:
+    """Whether the schedule or patience has ended, and the last weights were validated."""
+    return position.validated == position.step >= run.steps or 0 < run.settings.patience <= position.without_gain
 
 
 def _count_bad(run: Run, ranks: Ranks, position: Position, step: int, update: Update, progress: Progress) -> Position:
@@ -314,13 +320,12 @@ def _count_bad(run: Run, ranks: Ranks, position: Position, step: int, update: Up
     return position
 
 
-def _validate(run: Run, updater: Updater, position: Position, metrics: Metrics, progress: Progress) -> Position:
+def _judge(position: Position, found: Validation, metrics: Metrics, progress: Progress) -> Position:
     """Greedy WER and CER on dev decide which checkpoint is the best: the last of those that noise cannot tell apart.
 
     A small dev set ranks by luck, and the schedule anneals, so that of equals the later one is better on new speech
     (the one-standard-error rule of Breiman et al. 1984, with the later model for the simpler one).
     """
-    found = validate_run(run, updater)
     lowest = min(found.score, position.best_score)
     better = found.score <= lowest + found.noise
     metrics.write("dev", position.step, position.epoch, wer=found.wer, cer=found.cer, best=better)
@@ -329,6 +334,7 @@ def _validate(run: Run, updater: Updater, position: Position, metrics: Metrics, 
     progress.say(f"epoch {position.epoch}, step {position.step}: dev WER {found.wer:.2%}, CER {found.cer:.2%}{mark}")
     return replace(
         position,
+        validated=position.step,
         best_step=position.step if better else position.best_step,
         best_score=lowest,
         without_gain=0 if gained else position.without_gain + 1,
@@ -410,24 +416,3 @@ def _tell_end(run: Run, position: Position, progress: Progress) -> None:
         progress.warn(f"{position.bad_steps} updates were not finite and changed nothing")
     if position.spikes:
         progress.warn(f"{position.spikes} updates had a loss or gradient far above the usual, and were clipped")
-
-
-@contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """SIGTERM and Ctrl-C set the event; a second Ctrl-C interrupts at once. Only a main thread can listen."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask_to_stop(number: int, frame: Any) -> None:
-        if stop.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,7 +1,7 @@
 """A model and a dev index in, its greedy WER and CER out; never augmented."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -48,15 +48,20 @@ def validate(
     device: torch.device,
     threads: int = 1,
     ranks: Ranks = ALONE,
-) -> Validation:
+    stopped: Callable[[], bool] = lambda: False,
+) -> Validation | None:
     """Greedy decoding of these batches of the index, several at a time in `threads` on a CPU, and by all ranks.
+
+    None where a rank was `stopped` before its last batch.
 
     Raises:
         AsrkitError: a sample cannot be read.
     """
     model.eval()
 
-    def decode(rows: Rows) -> list[tuple[str, str]]:
+    def decode(rows: Rows) -> list[tuple[str, str]] | None:
+        if stopped():
+            return None
         batch = read_batch(index, rows)
         with torch.inference_mode():
             log_mel, frames = features(batch.waveforms.to(device), batch.lengths.to(device))
@@ -66,7 +71,10 @@ def validate(
         return [(text, greedy(frames[:length], tokenizer).text) for text, frames, length in each]
 
     run = one_core_threads(threads).map if threads > 1 else map
-    here = list(chain.from_iterable(run(decode, batches[ranks.rank :: ranks.size])))
-    pairs = list(chain.from_iterable(ranks.of_all(here)))
+    decoded = list(chain.from_iterable(ranks.of_all(list(run(decode, batches[ranks.rank :: ranks.size])))))
+    each = [batch for batch in decoded if batch is not None]
+    if len(each) < len(decoded):
+        return None
+    pairs = list(chain.from_iterable(each))
     words = error_rate([(reference.split(), hypothesis.split()) for reference, hypothesis in pairs])
     return Validation(wer=words.rate, cer=error_rate(pairs).rate, words=words.units)

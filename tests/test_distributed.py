@@ -210,6 +210,25 @@ def test_one_that_is_asked_to_stop_stops_all_and_the_run_is_saved(data_dir, tmp_
     assert last_checkpoint(tmp_path / "tones" / "run") is not None
 
 
+def test_one_that_is_asked_to_stop_while_dev_is_decoded_stops_all(data_dir, tmp_path):
+    stop = """
+import os, signal
+import asrkit.run, asrkit.validate as module
+asrkit.run.VALIDATION_SECONDS = 1.0  # several batches for each
+greedy = module.greedy
+def ask(*arguments):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return greedy(*arguments)
+if os.environ["RANK"] == "1":
+    module.greedy = ask
+"""
+    ended = end(start(training(data_dir, tmp_path, before=stop), 2))
+    assert [code for code, _, _ in ended] == [0, 0], ended
+    assert "stopped and saved after" in ended[0][1]
+    assert last_checkpoint(tmp_path / "tones" / "run") is not None
+    assert not (tmp_path / "tones" / "run" / "metrics.jsonl").exists()  # nothing of dev, and the steps were few
+
+
 def test_one_that_is_killed_ends_the_others_with_a_line(data_dir, tmp_path):
     processes = long_training(data_dir, tmp_path)
     processes[1].kill()

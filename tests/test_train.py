@@ -106,7 +106,7 @@ def test_training_learns_and_leaves_a_run_that_can_be_used(data_dir, tmp_path):
 def test_the_best_is_the_last_that_noise_cannot_tell_from_the_lowest(data_dir, tmp_path, monkeypatch):
     # 100 words: the standard error at WER 10 % is 3 %, at 16 % 3.7 %.
     found = iter([(0.5, 0.3), (0.10, 0.02), (0.12, 0.02), (0.16, 0.03), (0.13, 0.02), (0.2, 0.1)])
-    monkeypatch.setattr(train_module, "validate_run", lambda run, updater: Validation(*next(found), words=100))
+    monkeypatch.setattr(train_module, "validate_run", lambda *_, **__: Validation(*next(found), words=100))
     recipe = tones_recipe("train.epochs=6")
     run = train(recipe, data_dir=data_dir, exp_dir=tmp_path, device="cpu")
     assert [line["best"] for line in metrics(run, "dev")] == [True, True, True, False, True, False]

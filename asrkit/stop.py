@@ -1,0 +1,45 @@
+"""SIGTERM and Ctrl-C: a training is asked by them to stop; its loader processes leave them to it."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """SIGTERM and Ctrl-C set the event; a second Ctrl-C interrupts at once. Only a main thread can listen."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask_to_stop(number: int, frame: Any) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def leave_signals_to_the_parent(worker: int) -> None:
+    """In a loader process: Ctrl-C and a scheduler's SIGTERM reach all processes of a job, and only the training knows
+    when this one may end. It may still end it by SIGTERM. macOS does not tell who sent a signal: there all is as usual.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        threading.Thread(target=_end_when_the_parent_says, daemon=True, name="signals").start()
+
+
+def _end_when_the_parent_says() -> None:
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
+        pass
+    os._exit(0)

@@ -1,0 +1,129 @@
+"""SIGTERM and Ctrl-C in a training: whatever it is doing, it saves, and goes on later as if nothing had been."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tones import make_tones, tones_recipe
+
+from asrkit import train as train_module
+from asrkit import validate as validate_module
+from asrkit.checkpoint import checkpoint_folder, last_checkpoint
+from asrkit.progress import Silent
+from asrkit.train import train
+
+DEV = 8  # utterances
+RECIPE = ("model.dropout=0.2", "train.epochs=3", "train.patience=0")
+
+
+class Told(Silent):
+    """Keeps what was said."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, message):
+        self.lines.append(message)
+
+    @property
+    def stops(self):
+        return sum("stopped and saved" in line for line in self.lines)
+
+
+def dev(run: Path) -> list[tuple]:
+    path = run / "metrics.jsonl"
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    return [(line["step"], line["wer"], line["cer"], line["best"]) for line in lines if line["kind"] == "dev"]
+
+
+def assert_same(one: Path, other: Path) -> None:
+    weights = [load_file(last_checkpoint(run) / "model.safetensors") for run in (one, other)]
+    assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
+    assert dev(one) == dev(other)
+    assert checkpoint_folder(one).name == checkpoint_folder(other).name
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    make_tones(folder, dev=DEV)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data_dir, tmp_path_factory):
+    return train(tones_recipe(*RECIPE), data_dir=data_dir, exp_dir=tmp_path_factory.mktemp("whole"), device="cpu")
+
+
+def before_step(number, monkeypatch, action):
+    """Has the action done once, when that step is begun."""
+    start, left = train_module.Updater.start, [number]
+
+    def act_there(self, batch, *, lr, step, **settings):
+        if lr and step in left:  # not in the trial updates that measure the speed
+            left.clear()
+            action()
+        return start(self, batch, lr=lr, step=step, **settings)
+
+    monkeypatch.setattr(train_module.Updater, "start", act_there)
+
+
+def ask_to_stop():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("validation", [1, 3])  # the first one, and the last, behind the last step
+def test_asked_to_stop_while_dev_is_decoded_it_saves_at_once_and_decodes_dev_again(
+    data_dir, undisturbed, tmp_path, validation, monkeypatch
+):
+    monkeypatch.setattr("asrkit.run.VALIDATION_SECONDS", 1.0)  # several batches
+    decoded, greedy = [], validate_module.greedy
+
+    def stop_there(*arguments):
+        decoded.append(1)
+        if len(decoded) == (validation - 1) * DEV + 1:
+            ask_to_stop()
+        return greedy(*arguments)
+
+    monkeypatch.setattr(validate_module, "greedy", stop_there)
+    told = Told()
+    where = dict(data_dir=data_dir, exp_dir=tmp_path, run="run", resume=True, device="cpu", progress=told)
+    run = train(tones_recipe(*RECIPE), **where)
+    assert told.stops == 1 and not (run / "train.json").exists()
+    assert (validation - 1) * DEV < len(decoded) < validation * DEV
+    assert len(dev(run)) == validation - 1
+    assert_same(undisturbed, train(tones_recipe(*RECIPE), **where))
+
+
+def test_asked_to_stop_in_the_last_step_dev_is_decoded_when_it_goes_on(data_dir, undisturbed, tmp_path, monkeypatch):
+    steps = json.loads((undisturbed / "recipe.json").read_text(encoding="utf-8"))["schedule"]["steps"]
+    before_step(steps - 1, monkeypatch, ask_to_stop)
+    told = Told()
+    where = dict(data_dir=data_dir, exp_dir=tmp_path, run="run", resume=True, device="cpu", progress=told)
+    assert len(dev(train(tones_recipe(*RECIPE), **where))) == len(dev(undisturbed)) - 1
+    assert told.stops == 1
+    assert_same(undisturbed, train(tones_recipe(*RECIPE), **where))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="this system does not tell who sent a signal")
+def test_a_scheduler_that_signals_every_process_stops_it_as_well(data_dir, undisturbed, tmp_path, monkeypatch):
+    def signal_all():
+        pids = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
+        assert len(pids) == 3
+        subprocess.run(["kill", "-TERM", *map(str, pids)], check=True)  # from another process, as a scheduler does
+
+    before_step(4, monkeypatch, signal_all)
+    told = Told()
+    where = dict(data_dir=data_dir, exp_dir=tmp_path, run="run", resume=True, device="cpu", progress=told)
+    recipe = tones_recipe(*RECIPE, "train.workers=2")
+    train(recipe, **where)
+    assert told.stops == 1
+    assert_same(undisturbed, train(recipe, **where))
+    assert not multiprocessing.active_children()
