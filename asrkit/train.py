@@ -114,7 +114,7 @@ def train(
             CTC can align, too many updates that are not finite, a sample that cannot be read, a loader process that
             died, a checkpoint that cannot be written, or another process of the training that has ended.
     """
-    with ExitStack() as held, joined(device) as (ranks, target), one_core_here(target), _loader_deaths_in_one_line():
+    with ExitStack() as held, joined(device) as (ranks, target), one_core_here(target), _failures_in_one_line():
 
         def take() -> tuple[Path, Path | None]:
             started_from = find_run(init_from, exp_dir) if init_from is not None else None
@@ -139,13 +139,19 @@ def train(
 
 
 @contextmanager
-def _loader_deaths_in_one_line() -> Iterator[None]:
+def _failures_in_one_line() -> Iterator[None]:
     """PyTorch raises a RuntimeError wherever the training happens to be when a loader process dies.
 
-    An update may be half done then, so that nothing is saved: the last checkpoint is whole.
+    An update may be half done then, so that nothing is saved: the last checkpoint is whole. The longest batch fitted
+    before step 0; if there is no room for it later, something else is there, too.
     """
     try:
         yield
+    except torch.OutOfMemoryError as error:
+        raise AsrkitError(
+            f"no room in the GPU's memory ({str(error).splitlines()[0].strip()}); --resume goes on from the last "
+            "checkpoint, best when nothing else uses the GPU; a new run takes less with a lower train.batch_seconds"
+        ) from error
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise

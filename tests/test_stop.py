@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C in a training: whatever it is doing, it saves, and goes on later as if nothing had been."""
+"""What stops a training: SIGTERM, whatever it is doing, and no room on the GPU. It goes on as if nothing had been."""
 
 import json
 import multiprocessing
@@ -15,6 +15,7 @@ from tones import make_tones, tones_recipe
 from asrkit import train as train_module
 from asrkit import validate as validate_module
 from asrkit.checkpoint import checkpoint_folder, last_checkpoint
+from asrkit.errors import AsrkitError
 from asrkit.progress import Silent
 from asrkit.train import train
 
@@ -127,3 +128,15 @@ def test_a_scheduler_that_signals_every_process_stops_it_as_well(data_dir, undis
     assert told.stops == 1
     assert_same(undisturbed, train(recipe, **where))
     assert not multiprocessing.active_children()
+
+
+def test_no_room_on_the_gpu_is_said_in_one_line_and_it_goes_on(data_dir, undisturbed, tmp_path, monkeypatch):
+    def no_room():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nSee documentation")
+
+    before_step(5, monkeypatch, no_room)
+    where = dict(data_dir=data_dir, exp_dir=tmp_path, run="run", resume=True, device="cpu")
+    with pytest.raises(AsrkitError, match=r"^no room in the GPU's memory \(CUDA .+ 2 GiB\.\); --resume goes on") as found:
+        train(tones_recipe(*RECIPE), **where)
+    assert "\n" not in str(found.value)
+    assert_same(undisturbed, train(tones_recipe(*RECIPE), **where))
