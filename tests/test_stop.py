@@ -136,7 +136,7 @@ def test_no_room_on_the_gpu_is_said_in_one_line_and_it_goes_on(data_dir, undistu
 
     before_step(5, monkeypatch, no_room)
     where = dict(data_dir=data_dir, exp_dir=tmp_path, run="run", resume=True, device="cpu")
-    with pytest.raises(AsrkitError, match=r"^no room in the GPU's memory \(CUDA .+ 2 GiB\.\); --resume goes on") as found:
+    with pytest.raises(AsrkitError, match=r"^no room in the GPU's memory \(CUDA .+ 2 GiB\.\); --resume") as found:
         train(tones_recipe(*RECIPE), **where)
     assert "\n" not in str(found.value)
     assert_same(undisturbed, train(tones_recipe(*RECIPE), **where))
