@@ -23,6 +23,7 @@ from asrkit.loops import compiled
 TELEPHONE_HZ = 8_000
 PIECE = 4096  # samples: the fastest for rooms of .5 to 4 s
 _TELEPHONE_BAND = butter(2, (300.0, 3_400.0), btype="bandpass", fs=SAMPLE_RATE_HZ, output="sos")
+_FILTER_PADDING = 15  # samples at each end, as SciPy has it for a filter of two sections
 _ACTIVE_FRAME = SAMPLE_RATE_HZ // 50
 _ACTIVE_MARGIN = 10**-1.59  # ITU-T P.56: what is 15.9 dB below the active level is a pause
 _WAV_CODECS = {"ulaw": "ULAW", "alaw": "ALAW", "gsm": "GSM610"}
@@ -31,6 +32,8 @@ _FILES: dict[str, dict[str, Any]] = {
     "opus": {"format": "OGG", "subtype": "OPUS", "compression_level": 0.97},  # 14 kbit/s
     "mp3": {"format": "MP3", "subtype": "MPEG_LAYER_III", "compression_level": 0.9},
 }
+_PEAK = SAMPLE_RATE_HZ // 1000  # samples from where a peak begins to its top
+_PAUSE = 0.01  # of a noise's mean power: a piece with less is a pause in it
 _BLOCK = 10 * SAMPLE_RATE_HZ  # libsndfile's Ogg encoders overflow on very long arrays
 
 
@@ -72,6 +75,22 @@ def cut_to(noise: Samples, length: int, start: int) -> Samples:
     return np.resize(np.roll(noise, -start), length)
 
 
+def piece_of(noise: Samples, start: float, length: int) -> Samples:
+    """`length` samples of a noise: a piece of a long one, a short one again and again from anywhere on.
+
+    `start` is a share of the places where it may begin. Where a piece would be one of the noise's pauses, it is one in
+    which the loudest moment is somewhere: at a level beside the speech there would be nothing else to hear but hiss.
+    """
+    spare = len(noise) - length
+    if spare < 0:
+        return cut_to(noise, length, int(start * len(noise)))
+    piece = cut_to(noise, length, int(start * (spare + 1)))
+    if len(noise) >= _ACTIVE_FRAME and mean_power(piece) < mean_power(noise) * _PAUSE:
+        loudest = int(np.argmax(_energies(noise))) * _ACTIVE_FRAME + _ACTIVE_FRAME // 2
+        piece = cut_to(noise, length, min(spare, max(0, loudest - int(start * length))))
+    return piece
+
+
 def add_noises(speech: Samples, noises: Sequence[Samples], snrs_db: Sequence[float]) -> Samples:
     """Speech (S,) with noises (S,) each: 10 log10 of the active power of the speech by the mean power of a noise is its
     `snrs_db`. Silent noises, and all beside silent speech, change nothing."""
@@ -87,13 +106,24 @@ def add_noises(speech: Samples, noises: Sequence[Samples], snrs_db: Sequence[flo
 def reverberate(speech: Samples, response: Samples) -> Samples:
     """Speech (S,) in the room of an impulse response (R,), as loud as before.
 
-    The strongest peak of the response is taken for the direct sound and stays where the speech was: what is before it
-    in the file is only the way through the room.
+    The direct sound of the response stays where the speech was: what is before it in the file is only the way through
+    the room.
     """
-    direct = int(np.argmax(np.abs(response)))
+    direct = direct_sound(response)
     wet = convolve(speech, response, direct + len(speech))[direct:]
     power = mean_power(wet)
     return wet * np.float32(np.sqrt(mean_power(speech) / power)) if power > 0 else speech
+
+
+def direct_sound(response: Samples) -> int:
+    """The place of the direct sound in an impulse response (R,): the peak of what comes first.
+
+    It comes first, but need not be the strongest: a reflection that two ways share, or a speaker that looks elsewhere,
+    may be louder. What is 12 dB below the strongest is heard as a sound of its own, what is weaker may be noise.
+    """
+    heard = np.abs(response)
+    first = int(np.argmax(heard >= heard.max() / 4))
+    return first + int(np.argmax(heard[first : first + _PEAK]))
 
 
 def convolve(sound: Samples, response: Samples, length: int) -> Samples:
@@ -137,7 +167,8 @@ def through_codec(speech: Samples, codec: str) -> Samples:
     rate_hz = TELEPHONE_HZ if codec in _WAV_CODECS else SAMPLE_RATE_HZ
     if codec in _WAV_CODECS:
         # forwards and backwards: no sound is delayed
-        pcm = soxr.resample(sosfiltfilt(_TELEPHONE_BAND, speech).astype(np.float32), SAMPLE_RATE_HZ, rate_hz)
+        band = sosfiltfilt(_TELEPHONE_BAND, speech, padlen=min(_FILTER_PADDING, len(speech) - 1))
+        pcm = soxr.resample(band.astype(np.float32), SAMPLE_RATE_HZ, rate_hz)
     heard = _coded(np.clip(pcm, -1.0, 1.0), rate_hz, codec)
     if rate_hz != SAMPLE_RATE_HZ:
         heard = soxr.resample(heard, rate_hz, SAMPLE_RATE_HZ)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asrkit.acoustics import add_noises, cut_to, reverberate, through_codec
+from asrkit.acoustics import add_noises, piece_of, reverberate, through_codec
 from asrkit.audio import Samples, change_speed
 from asrkit.settings import AugmentSettings
 
@@ -158,13 +158,6 @@ class Augmentation:
 
 def _between(ends: tuple[float, float], share: float) -> float:
     return ends[0] + share * (ends[1] - ends[0])
-
-
-def piece_of(noise: Samples, start: float, length: int) -> Samples:
-    """`length` samples of a noise: a piece of a long one, a short one again and again from anywhere on. `start` is a
-    share of the places where it may begin."""
-    spare = len(noise) - length
-    return cut_to(noise, length, int(start * (spare + 1 if spare >= 0 else len(noise))))
 
 
 def spec_augment(log_mel: Tensor, lengths: Tensor, masks: Tensor, settings: AugmentSettings) -> Tensor:

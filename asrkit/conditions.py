@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from asrkit import audio
-from asrkit.acoustics import add_noises, reverberate
+from asrkit.acoustics import add_noises, piece_of, reverberate
 from asrkit.audio import Samples
-from asrkit.augment import Sounds, piece_of
+from asrkit.augment import Sounds
 from asrkit.errors import AsrkitError
 from asrkit.noise_data import MARKER, NOISE, RESPONSE, open_noise
 from asrkit.noise_files import SoundFile, sounds_of

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from asrkit.acoustics import PIECE, active_power, add_noises, cut_to, reverberate, through_codec
+from asrkit.acoustics import (
+    PIECE,
+    active_power,
+    add_noises,
+    cut_to,
+    direct_sound,
+    piece_of,
+    reverberate,
+    through_codec,
+)
 from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.settings import CODECS
 
@@ -57,6 +66,30 @@ def test_noises_are_cut_or_begin_again_but_are_never_stretched() -> None:
     assert cut_to(noise, 3, 1).tolist() == [1, 2, 3]
     assert cut_to(noise, 5, 0).tolist() == [0, 1, 2, 3, 4]
     assert cut_to(noise, 8, 3).tolist() == [3, 4, 0, 1, 2, 3, 4, 0]
+    assert piece_of(noise, 0.5, 2).tolist() == [2, 3]  # the third of four places
+    assert piece_of(noise, 0.5, 6).tolist() == [2, 3, 4, 0, 1, 2]  # the third sample of five
+
+
+@pytest.mark.parametrize("start", [0.0, 0.3, 0.99])
+def test_a_pause_of_a_noise_is_not_taken_for_it(start: float) -> None:
+    noise = np.full(5 * SAMPLE_RATE_HZ, 1e-5, dtype="f4")
+    bark = slice(4 * SAMPLE_RATE_HZ, 4 * SAMPLE_RATE_HZ + 1600)
+    noise[bark] = 0.5
+    assert power(noise) == pytest.approx(0.25 * 0.1 / 5, rel=1e-3)
+    piece = piece_of(noise, start, SAMPLE_RATE_HZ)
+    assert len(piece) == SAMPLE_RATE_HZ and piece.max() == 0.5
+    whole = piece_of(noise[bark], start, 800)
+    assert whole.tolist() == [0.5] * 800
+
+
+def test_the_direct_sound_comes_first_but_need_not_be_the_loudest() -> None:
+    response = np.zeros(2000, dtype="f4")
+    response[1000:] = 0.05
+    response[[300, 303, 460]] = 0.2, 0.5, -1.0  # its rise, its peak, and a louder reflection 10 ms later
+    assert direct_sound(response) == 303
+    response[100] = 0.2  # 14 dB below: noise
+    assert direct_sound(response) == 303
+    assert direct_sound(np.zeros(10, dtype="f4")) == 0
 
 
 def test_the_direct_sound_stays_where_the_speech_was() -> None:
@@ -79,7 +112,8 @@ def test_the_direct_sound_stays_where_the_speech_was() -> None:
 def test_a_room_is_a_convolution(samples: int, of_response: int) -> None:
     random = np.random.default_rng(2)
     speech, response = random.normal(0, 0.1, samples).astype("f4"), random.normal(0, 0.1, of_response).astype("f4")
-    direct = int(np.argmax(np.abs(response)))
+    direct = of_response // 3
+    response[direct] = 2
     wanted = np.convolve(speech.astype("f8"), response)[direct : direct + samples]
     wanted *= np.sqrt(power(speech) / power(wanted))
     np.testing.assert_allclose(reverberate(speech, response), wanted, atol=1e-5)
@@ -102,6 +136,7 @@ def test_a_codec_keeps_length_time_and_words(codec: str, samples: int) -> None:
         assert level_db(noise, 500, 3000) - level_db(noise, 0, 100) > 20
 
 
-def test_short_signals_go_through_every_codec() -> None:
+@pytest.mark.parametrize("samples", [1, 2, 15, 16, 100])
+def test_short_signals_go_through_every_codec(samples: int) -> None:
     for codec in CODECS:
-        assert through_codec(tone(500, 0.1)[:100], codec).shape == (100,)
+        assert through_codec(tone(500, 0.1)[:samples], codec).shape == (samples,)
