@@ -1,7 +1,13 @@
-"""A file's bytes in, as they come; what is wrong with them, if anything, out: by MD5, or by size and gzip's own CRC."""
+"""A file's bytes in, as they come; what is wrong with them, if anything, out: by MD5, or by size and gzip's own CRC.
 
+And what tells a file from the same one with other contents, without reading it.
+"""
+
+import os
 import zlib
+from contextlib import suppress
 from hashlib import md5 as new_md5
+from pathlib import Path
 from typing import Protocol
 
 _UNPACKED_BYTES = 1 << 22  # at once: a few bytes of gzip may be very many
@@ -95,3 +101,11 @@ class GzipCheck:
         if self._damage:
             return f"is no sound gzip file ({self._damage})"
         return None if self._members and self._member is None else "is a gzip file that breaks off"
+
+
+def file_state(path: str | Path) -> list[int] | None:
+    """Size and time of the last change (ns), which new contents of a file change; None where there is none."""
+    with suppress(OSError, ValueError):
+        found = os.stat(path)
+        return [found.st_size, found.st_mtime_ns]
+    return None

@@ -15,12 +15,17 @@ from asrkit import audio
 from asrkit.acoustics import add_noises, piece_of, reverberate
 from asrkit.audio import Samples
 from asrkit.augment import Sounds
+from asrkit.checksums import file_state
 from asrkit.errors import AsrkitError
 from asrkit.noise_data import MARKER, NOISE, RESPONSE, open_noise
 from asrkit.noise_files import SoundFile, sounds_of
 
 SNRS_DB = (20.0, 10.0, 5.0, 0.0)
 SEED = 1
+
+
+class ConditionError(AsrkitError):
+    """A noise or a room cannot be read: without it, utterances would be heard in other conditions than are stated."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +44,9 @@ class SoundFiles:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the files' names and sizes, and with what is taken of them."""
+        """Changes with the files, and with what is taken of them."""
         found = [
-            f"{one.path.name} {one.path.stat().st_size if one.path.exists() else None} {one.start_s} {one.end_s} "
-            f"{one.channel}"
+            f"{one.path.absolute()} {file_state(one.path)} {one.start_s} {one.end_s} {one.channel}"
             for one in self.files
         ]
         return sha256("\n".join(found).encode()).hexdigest()[:16]
@@ -62,15 +66,22 @@ class Condition:
         """The utterance (S,) in that place of its split; as long as before.
 
         Raises:
-            AsrkitError: a noise or a room cannot be read.
+            ConditionError: a noise or a room cannot be read.
         """
         where, which, start = np.random.default_rng((SEED, row)).random(3).tolist()
         if self.responses is not None:
-            sound = reverberate(sound, self.responses.audio(int(where * len(self.responses))))
+            sound = reverberate(sound, _one_of(self.responses, where))
         if self.noises is not None:
-            noise = piece_of(self.noises.audio(int(which * len(self.noises))), start, len(sound))
+            noise = piece_of(_one_of(self.noises, which), start, len(sound))
             sound = add_noises(sound, [noise], [self.snr_db])
         return sound
+
+
+def _one_of(sounds: Sounds, share: float) -> Samples:
+    try:
+        return sounds.audio(int(share * len(sounds)))
+    except AsrkitError as error:
+        raise ConditionError(f"{error}; take it away, or let asrkit prepare-noise leave it out") from error
 
 
 def conditions_of(
@@ -89,11 +100,11 @@ def conditions_of(
     if noise is not None:
         noises, mark = _open(Path(noise), NOISE)
         for snr_db in SNRS_DB if snrs_db is None else snrs_db:
-            name = f"{Path(noise).name} {snr_db:g} dB"
+            name = f"{Path(noise).resolve().name} {snr_db:g} dB"
             found.append(Condition(name, f"{mark} {snr_db:g} {SEED}", noises=noises, snr_db=float(snr_db)))
     if rir is not None:
         responses, mark = _open(Path(rir), RESPONSE)
-        found.append(Condition(Path(rir).name, f"{mark} {SEED}", responses=responses))
+        found.append(Condition(Path(rir).resolve().name, f"{mark} {SEED}", responses=responses))
     return found
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from itertools import chain, product
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,16 @@ from asrkit.errors import AsrkitError
 from asrkit.groups import groups_of
 from asrkit.log_probs import StoredLogProbs, log_probs_of
 from asrkit.progress import Progress, Silent
-from asrkit.report import PAGE, TABLE_COLUMNS, Conditions, Result, remarks, table_row, write_report
+from asrkit.report import (
+    PAGE,
+    TABLE_COLUMNS,
+    Conditions,
+    Result,
+    remarks,
+    table_row,
+    write_comparison,
+    write_report,
+)
 from asrkit.search import Hypothesis, LogProbs
 from asrkit.search_all import Searched, search_all
 from asrkit.settings import DecodeSettings
@@ -60,7 +69,7 @@ def decode(
     `asrkit tune` found for the n-grams count, then the recipe's. `run` is a name, a path (of a single checkpoint, too),
     or None for the newest. With `noise` (a folder of sounds, a manifest or prepared noises) every split is decoded once
     more for each of `snrs_db` (default: conditions.SNRS_DB), with `rir` (impulse responses of rooms) once more in them:
-    a report for each. `jobs` searches go on at once (default: one for each core).
+    a report for each, and one page that compares them. `jobs` searches go on at once (default: one for each core).
 
     Raises:
         AsrkitError: no such run, split, n-gram or option, data prepared with another tokenizer, or nothing that can be
@@ -83,15 +92,21 @@ def decode(
     )
     conditions = [None, *conditions_of(noise, rir, snrs_db)]
     of_step = f"step{checkpoint.step}-" if found.resolve() == checkpoint.path else ""
-    reports = []
-    for (split, index), condition in product(indexes.items(), conditions):
-        heard = f"{_file_name(condition.name)}-" if condition else ""
-        stem = checkpoint.home / "decode" / f"{split}-{heard}{of_step}"
-        log_probs = log_probs_of(checkpoint, index, Path(f"{stem}log-probs"), condition=condition, progress=progress)
-        folder = Path(f"{stem}{_name(decoder)}")
-        work = Work(checkpoint, data, split, condition, index, log_probs, decoder, jobs or usable_cores())
-        reports.append(_decode_split(work, folder, progress))
-        progress.say(f"report: {folder / PAGE}")
+    reports: list[dict[str, Any]] = []
+    home, name = checkpoint.home / "decode", _name(decoder)
+    for split, index in indexes.items():
+        of_split: dict[Path, dict[str, Any]] = {}
+        for condition in conditions:
+            heard = f"{_file_name(condition.name)}-" if condition else ""
+            kept, folder = (home / f"{split}-{heard}{of_step}{what}" for what in ("log-probs", name))
+            log_probs = log_probs_of(checkpoint, index, kept, condition=condition, progress=progress)
+            work = Work(checkpoint, data, split, condition, index, log_probs, decoder, jobs or usable_cores())
+            of_split[folder] = _decode_split(work, folder, progress)
+            progress.say(f"report: {folder / PAGE}")
+        if len(conditions) > 1:
+            page = write_comparison(home / f"{split}-conditions-{of_step}{name}", of_split)
+            progress.say(f"all conditions: {page}")
+        reports += of_split.values()
     progress.table(f"{checkpoint.run_name}, step {checkpoint.step}", TABLE_COLUMNS, list(map(table_row, reports)))
     for remark in chain.from_iterable(map(remarks, reports)):
         progress.say(remark)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from asrkit.batches import read_batch
 from asrkit.checkpoint import Checkpoint
-from asrkit.conditions import Condition
+from asrkit.conditions import Condition, ConditionError
 from asrkit.epochs import Rows, eval_batches
 from asrkit.errors import AsrkitError
 from asrkit.progress import Bar, Progress, Silent
@@ -162,6 +162,8 @@ def _batch_log_probs(
     """(row, its (T, V)) for each row that can be read; the others go into `unreadable`."""
     try:
         batch = read_batch(index, rows, heard=condition.heard if condition else None)
+    except ConditionError:
+        raise
     except AsrkitError as error:
         if len(rows) == 1:
             unreadable[int(rows[0])] = str(error)

@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from itertools import islice
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from asrkit.atomic import part_of, replacing, write_whole
+from asrkit.checksums import file_state
 from asrkit.errors import AsrkitError, did_you_mean
 from asrkit.progress import Progress
 from asrkit.settings import SplitsSettings
@@ -217,13 +218,10 @@ def _plan_record(
         tally.add(f"member of {split}", key)
     known = {"speaker": utterance.speaker, "gender": utterance.gender, "language": utterance.language}
     told = {"pronunciation": utterance.pronunciation, "unfit": utterance.unfit, "notes": list(utterance.notes)}
-    size = None
-    with suppress(OSError, ValueError):
-        size = os.stat(audio).st_size
     return {
         "key": key,
         "audio": audio,
-        "bytes": size,
+        "state": file_state(audio),
         "start_s": utterance.start_s,
         "end_s": utterance.end_s,
         "channel": utterance.channel,

@@ -17,6 +17,7 @@ from typing import Any
 
 from asrkit import audio, packing
 from asrkit.atomic import replacing, storing_in, write_whole
+from asrkit.checksums import file_state
 from asrkit.cores import usable_cores
 from asrkit.errors import AsrkitError
 from asrkit.lock import only_one
@@ -146,7 +147,7 @@ def _records(sound: SoundFile, kind: str, keys: Counter[str]) -> Iterator[dict[s
         yield {
             "key": key if keys[key] == 1 else f"{key}-again{keys[key]}",
             "audio": os.path.abspath(sound.path),
-            "bytes": sound.path.stat().st_size,
+            "state": file_state(sound.path),
             "start_s": start_s,
             "end_s": end_s,
             "channel": channel,

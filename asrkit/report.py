@@ -19,12 +19,13 @@ from asrkit import report_html
 from asrkit.atomic import write_whole
 from asrkit.error_rates import Counts, Step, align, count, total
 from asrkit.errors import AsrkitError
-from asrkit.groups import SPEAKERS_LISTED
+from asrkit.groups import ALWAYS, MOST_LISTED
 from asrkit.spacing import words_any_spacing
 from asrkit.text import hangul_to_jamo
 
 SCHEMA = 1
 REPORT, PAGE, HYPOTHESES = "report.json", "report.html", "hypotheses.jsonl"
+COMPARISON, COMPARISON_PAGE = "conditions.json", "conditions.html"
 BOOTSTRAP_SAMPLES = 1000
 BOOTSTRAP_SEED = 1
 DURATION_EDGES_S = (2, 5, 10, 20)
@@ -135,7 +136,7 @@ def report(conditions: Conditions, results: Sequence[Result]) -> dict[str, Any]:
         "groups": {
             name: {value: _group(inside) for value, inside in members}
             for name, members in grouped(results).items()
-            if name != "speaker" or len(members) <= SPEAKERS_LISTED
+            if name not in ALWAYS or len(members) <= MOST_LISTED
         },
     }
 
@@ -272,14 +273,41 @@ def write_report(folder: Path, conditions: Conditions, results: Sequence[Result]
         PAGE: report_html.page(made, results, evidence(results)),
         REPORT: json.dumps(made, indent=1, ensure_ascii=False) + "\n",
     }
+    _write_texts(folder, texts, REPORT)
+    return made
+
+
+def write_comparison(folder: Path, reports: Mapping[Path, Mapping[str, Any]]) -> Path:
+    """Writes conditions.html and, last, conditions.json: a row for each report.json of a split, which lies in a folder
+    beside this one. Returns the page.
+
+    Raises:
+        AsrkitError: the folder cannot be written.
+    """
+    named = ("condition", "utterances", "words", "wer", "wer_ci95", "cer", "cer_no_space")
+    rows = [
+        {"report": f"../{place.name}/{PAGE}"} | {name: made[name] for name in named} for place, made in reports.items()
+    ]
+    first = next(iter(reports.values()))
+    common = {name: first[name] for name in ("schema", "run", "checkpoint_step", "data", "split", "engine")}
+    compared = common | {"conditions": rows}
+    texts = {
+        COMPARISON_PAGE: report_html.comparison(compared),
+        COMPARISON: json.dumps(compared, indent=1, ensure_ascii=False) + "\n",
+    }
+    _write_texts(folder, texts, COMPARISON)
+    return folder / COMPARISON_PAGE
+
+
+def _write_texts(folder: Path, texts: Mapping[str, str], marker: str) -> None:
+    """The last of them is the marker, which is taken away first: what it stands for is about to change."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / REPORT).unlink(missing_ok=True)  # the marker: what it stands for is about to change
+        (folder / marker).unlink(missing_ok=True)
         for name, text in texts.items():
             write_whole(folder / name, text.encode("utf-8"))
     except OSError as error:
         raise AsrkitError(f"the report in {folder} cannot be written: {error.strerror or error}") from error
-    return made
 
 
 def _line(result: Result) -> dict[str, Any]:
@@ -304,14 +332,13 @@ TABLE_COLUMNS = (
 
 def table_row(made: Mapping[str, Any]) -> tuple[str, ...]:
     """A report.json as one row of a table for the terminal, under TABLE_COLUMNS."""
-    low_high = made["wer_ci95"]
     return (
         ", ".join(filter(None, (made["split"], made["condition"]))),
         made["engine"],
         f"{made['utterances']:,}",
         f"{made['words']:,}",
         report_html.percent(made["wer"]),
-        f"{100 * low_high[0]:.2f} to {100 * low_high[1]:.2f}" if low_high else "-",
+        report_html.interval(made["wer_ci95"]),
         f"{made['ins']} {made['del']} {made['sub']}",
         report_html.percent(made["cer"]),
         report_html.percent(made["cer_no_space"]),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from asrkit.error_rates import Step, total
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
 MOST_FREQUENT = 20  # rows of each list of errors
 WORST_UTTERANCES = 100
+AS_RECORDED = "as recorded"
 LARGEST_GROUPS = 100  # rows of a table such as that of the speakers
 # causes.Cause -> in a few words, and what to do
 CAUSES = {
@@ -97,6 +99,10 @@ def page(report: Mapping[str, Any], results: Sequence["Result"], evidence: "Evid
         _worst(results),
         "<h2>Conditions</h2>" + _conditions(report),
     ]
+    return _whole(title, sections)
+
+
+def _whole(title: str, sections: Iterable[str]) -> str:
     return (
         "<!doctype html>\n<html><head><meta charset=utf-8>"
         '<meta name=viewport content="width=device-width, initial-scale=1">'
@@ -106,9 +112,32 @@ def page(report: Mapping[str, Any], results: Sequence["Result"], evidence: "Evid
     )
 
 
+def comparison(compared: Mapping[str, Any]) -> str:
+    """The page of one conditions.json: a row for each condition that a split was heard in, and a link to its report."""
+    title = f"{compared['run']}, step {compared['checkpoint_step']}, on {compared['split']}: conditions"
+    widest = max((row["wer"] or 0.0 for row in compared["conditions"]), default=0.0) or 1.0
+    body = "".join(
+        f"<tr><td dir=auto><a href='{escape(quote(row['report']))}'>{escape(row['condition'] or AS_RECORDED)}</a></td>"
+        f"<td class=n>{row['utterances']:,}</td><td class=n>{row['words']:,}</td><td class=n>{percent(row['wer'])}</td>"
+        f"<td style='width:30%'><span class=bar style='width:{100 * (row['wer'] or 0.0) / widest:.1f}%'></span></td>"
+        f"<td class=n>{interval(row['wer_ci95'])}</td><td class=n>{percent(row['cer'])}</td>"
+        f"<td class=n>{percent(row['cer_no_space'])}</td></tr>"
+        for row in compared["conditions"]
+    )
+    table = (
+        "<div class=card><table><tr><th>heard<th class=n>utterances<th class=n>words<th class=n>WER<th>"
+        f"<th class=n>95 %<th class=n>CER<th class=n>no spaces</tr>{body}</table></div>"
+    )
+    return _whole(title, [f"<h1>{escape(title)}</h1><p class=soft>{escape(compared['engine'])}</p>", table])
+
+
+def interval(ends: Sequence[float] | None) -> str:
+    """Two fractions as people read them; "-" where there are none."""
+    return f"{100 * ends[0]:.2f} to {100 * ends[1]:.2f}" if ends else "-"
+
+
 def _tiles(report: Mapping[str, Any]) -> str:
-    interval = report["wer_ci95"]
-    spread = f"95 %: {100 * interval[0]:.2f} to {100 * interval[1]:.2f}" if interval else ""
+    spread = f"95 %: {interval(report['wer_ci95'])}" if report["wer_ci95"] else ""
     counts = f"{report['ins']:,} ins, {report['del']:,} del, {report['sub']:,} sub"
     errors = report["ins"] + report["del"] + report["sub"]
     respaced = f"in any spacing {percent(report['wer_any_spacing'])}"

@@ -1,6 +1,7 @@
 """Models tested among noises and in rooms: the same for every model, a report for each condition."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -114,5 +115,38 @@ def test_log_probs_are_kept_for_each_condition(house: House, street: Path) -> No
     again = house.decode(noise=street, snrs_db=[10.0])
     assert [report["acoustic_s"] for report in again] == [None, None]
     assert [report["cer"] for report in again] == [report["cer"] for report in first]
-    soundfile.write(street / "3.wav", np.zeros(100), RATE_HZ)  # another noise: other conditions
+    sound, _ = soundfile.read(street / "1.wav")
+    soundfile.write(street / "1.wav", sound[::-1], RATE_HZ)  # as many bytes, but another noise: other conditions
     assert [report["acoustic_s"] is None for report in house.decode(noise=street, snrs_db=[10.0])] == [True, False]
+    shutil.copytree(street, street.parent / "other" / "street")  # the same name, and another folder
+    other = house.decode(noise=street.parent / "other" / "street", snrs_db=[10.0])
+    assert [report["acoustic_s"] is None for report in other] == [True, False]
+
+
+def test_one_page_has_a_row_for_each_condition(house: House, street: Path, rooms: Path) -> None:
+    told = Told()
+    reports = house.decode(noise=street, snrs_db=[10.0], rir=rooms, progress=told)
+    folder = house.run / "decode" / "test-conditions-greedy"
+    compared = json.loads((folder / "conditions.json").read_text(encoding="utf-8"))
+    rows = compared["conditions"]
+    assert [row["condition"] for row in rows] == [None, "street 10 dB", "rooms"]
+    assert [(row["wer"], row["cer"]) for row in rows] == [(report["wer"], report["cer"]) for report in reports]
+    assert all((folder / row["report"]).is_file() for row in rows)
+    page = (folder / "conditions.html").read_text(encoding="utf-8")
+    places = [page.index(name) for name in ("as recorded", "street 10 dB", ">rooms<")]
+    assert places == sorted(places)
+    assert f"all conditions: {folder / 'conditions.html'}" in told.said
+
+
+def test_a_noise_that_cannot_be_read_ends_it_and_no_utterance_is_lost(house: House, street: Path) -> None:
+    (street / "1.wav").write_bytes(b"RIFF and nothing else")
+    with pytest.raises(AsrkitError, match=r"1\.wav.*; take it away, or let asrkit prepare-noise leave it out"):
+        house.decode(noise=street, snrs_db=[10.0])
+    (street / "1.wav").unlink()
+    counts = [report["utterances"] for report in house.decode(noise=street, snrs_db=[10.0])]
+    assert counts[0] == counts[1] > 0
+
+
+def test_the_folder_that_one_is_in_has_a_name(rooms: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(rooms)
+    assert [condition.name for condition in conditions_of(rir=".")] == ["rooms"]

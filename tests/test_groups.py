@@ -40,6 +40,20 @@ def test_speaker_and_gender_are_always_there() -> None:
     assert found[7] == {"speaker": "s7", "gender": "f"}
 
 
+def test_many_measured_values_are_put_into_ranges() -> None:
+    found = groups_of(
+        records(distance_m=[0.5 * n for n in range(15)] + [None], number=[*range(16)], snr_db=[True] * 16)
+    )
+    # quartiles of 0, 0.5 ... 7: 1.75, 3.5 and 5.25
+    wanted = ["below 1.75"] * 4 + ["1.75 to 3.5"] * 3 + ["3.5 to 5.25"] * 4 + ["5.25 or more"] * 4
+    assert found == [*({"distance_m": each} for each in wanted), {}]
+
+
+def test_what_is_called_condition_is_always_a_group() -> None:
+    found = groups_of(records(condition=[f"place {n}" for n in range(30)]))
+    assert found[29] == {"condition": "place 29"}
+
+
 def test_what_the_index_and_the_report_own_are_no_groups() -> None:
     names = (
         "key shard offset size samples labels frames text text_raw pronunciation notes duration_s duration errors score"

@@ -211,6 +211,16 @@ def test_the_index_says_what_training_needs(corpus: Path, tmp_path: Path) -> Non
     np.testing.assert_array_equal(index.audio(0), wanted)
 
 
+def test_another_recording_with_as_many_bytes_is_packed_anew(corpus: Path, tmp_path: Path) -> None:
+    prepare(recipe(), data_dir=tmp_path / "data", manifest=corpus / "own.jsonl")
+    size = (corpus / "30.wav").stat().st_size
+    wanted = 0.5 * audio.read(corpus / "30.wav")
+    soundfile.write(corpus / "30.wav", wanted, audio.SAMPLE_RATE_HZ, subtype=soundfile.info(corpus / "30.wav").subtype)
+    assert (corpus / "30.wav").stat().st_size == size
+    prepare(recipe(), data_dir=tmp_path / "data", manifest=corpus / "own.jsonl")
+    np.testing.assert_allclose(open_data(tmp_path / "data", "own").index("test").audio(0), wanted, atol=1e-4)
+
+
 def test_pieces_and_channels_of_a_long_file_become_utterances(tmp_path: Path) -> None:
     left, right = (np.random.default_rng(seed).uniform(-0.3, 0.3, 32_000) for seed in (1, 2))
     soundfile.write(tmp_path / "call.flac", np.stack([left, right], axis=1), 16_000)

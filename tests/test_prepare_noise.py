@@ -93,6 +93,15 @@ def test_again_it_changes_nothing_and_takes_what_is_new(noises: Path, rooms: Pat
     assert set(both["counts"]) == {"noise", "rir"} and both["counts"]["noise"] == first["counts"]["noise"]
 
 
+def test_another_sound_with_as_many_bytes_is_packed_anew(noises: Path, tmp_path: Path) -> None:
+    prepare_noise(noise=[noises], data_dir=tmp_path / "data")
+    sound, rate_hz = soundfile.read(noises / "street.wav", dtype="float32")
+    write(noises / "street.wav", 2.0, level=0.01)
+    prepare_noise(noise=[noises], data_dir=tmp_path / "data")
+    index = open_noise(tmp_path / "data" / "noise").indexes["noise"]
+    assert rate_hz == RATE_HZ and np.std(index.audio(4)) == pytest.approx(np.std(sound) / 10, rel=0.02)
+
+
 def test_what_cannot_be_read_is_named_and_left_out(noises: Path, tmp_path: Path) -> None:
     (noises / "broken.wav").write_bytes(b"RIFF no sound at all")
     told = Told()
