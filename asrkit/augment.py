@@ -113,11 +113,17 @@ class Augmentation:
         settings = self.settings
         speeds = [speed for speed in settings.speeds if speed <= fastest] or [1.0]
         around = any((settings.reverb_p, settings.noise_p, settings.gain_p, settings.codec_p))
-        if not around and not settings.masks and len(speeds) == 1:  # a generator takes as long as a tenth of a second
+        fixed = not settings.masks and len(speeds) == 1 and settings.speed_p == 1
+        if not around and fixed:  # a generator takes as long as a tenth of a second
             return Draws(speed=speeds[0], masks=_NO_MASKS)
         random = np.random.default_rng((self.seed, epoch, row))
         speed = speeds[int(random.integers(len(speeds)))]
         masks = random.random((settings.masks, 2), dtype=np.float32)
+        varied, masked = random.random(2).tolist()
+        if varied >= settings.speed_p:
+            speed = 1.0
+        if masked >= settings.masks_p:
+            masks = np.zeros_like(masks)  # of no width
         if not around:
             return Draws(speed=speed, masks=masks)
         # All is drawn, used or not: a setting that changes leaves the other choices alone.

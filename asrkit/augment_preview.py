@@ -12,7 +12,7 @@ from asrkit.audio import SAMPLE_RATE_HZ, Samples, encode
 from asrkit.augment import Augmentation, Draws, spec_augment
 from asrkit.errors import AsrkitError
 from asrkit.features import LogMel
-from asrkit.noise_data import open_noise, surroundings
+from asrkit.noise_data import noise_dir, open_noise, surroundings
 from asrkit.preview_page import Heard, Utterance, preview_page
 from asrkit.progress import Progress, Silent
 from asrkit.recipe import Recipe
@@ -81,7 +81,7 @@ def augment_preview(
     if not len(index):
         raise AsrkitError(f"the train split of data set {data_set.name} has no utterances")
     settings: AugmentSettings = recipe.augment.in_force()
-    found = surroundings([open_noise(Path(data_dir) / name) for name in settings.noise])
+    found = surroundings([open_noise(noise_dir(data_dir) / name) for name in settings.noise])
     augmentation = Augmentation(settings, found, recipe.train.seed)
     features = LogMel(**asdict(recipe.features))
     preview = _Preview(index, augmentation, features)

@@ -46,11 +46,18 @@ class Budget:
 
 
 def measure(
-    updater: Updater, index: JoinedIndex, batches: Sequence[Rows], augmentation: Augmentation | None = None
+    updater: Updater,
+    index: JoinedIndex,
+    batches: Sequence[Rows],
+    augmentation: Augmentation | None = None,
+    *,
+    readers: int = 0,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Speed:
     """Trains a copy on the longest batch (does it fit?) and on eight batches spread over the lengths, each twice.
 
-    The updater's weights, optimiser and statistics are untouched; random numbers depend on the step alone.
+    The updater's weights, optimiser and statistics are untouched; random numbers depend on the step alone. With
+    `readers`, processes that read beside a GPU's work, a step takes as long as the slower of both; without, both.
 
     Raises:
         AsrkitError: a batch does not fit into the memory of a GPU.
@@ -62,8 +69,9 @@ def measure(
     for number, rows in enumerate([by_length[-1], *(by_length[place] for place in spread)]):
         # Twice: the first of a shape makes kernels ready that a training goes on using, which in bfloat16 takes long.
         for _ in range(2):
-            start = time.perf_counter()
+            start = clock()
             batch = read_batch(index, rows, augmentation=augmentation, share=updater.share)
+            read = clock()
             try:
                 trial.update(batch, lr=0.0, step=number)
             except torch.OutOfMemoryError as error:
@@ -71,8 +79,10 @@ def measure(
                     f"a batch of {_padded_s(index, rows):.0f} s does not fit into the memory of {trial.device}; wanted "
                     f"train.batch_seconds below {trial.settings.batch_seconds:g}, or a smaller model"
                 ) from error
+            reading_s, update_s = read - start, clock() - read
         if number > 0:  # the longest one shows whether it fits
-            points.append((_padded_s(index, rows), time.perf_counter() - start))
+            step_s = max(update_s, reading_s / readers) if readers else update_s + reading_s
+            points.append((_padded_s(index, rows), step_s))
     padded, seconds = np.array(points).T
     slope = float(np.polyfit(padded, seconds, 1)[0]) if np.ptp(padded) > 0.2 * padded.mean() else 0.0
     slope = min(max(slope, 0.0), float((seconds / padded).mean()))
@@ -129,13 +139,12 @@ def fit_steps(
     save_s: float,
     validate_epochs: int,
 ) -> Budget:
-    """The steps that fit, with a checkpoint each epoch and a validation every `validate_epochs` epochs and at the end.
+    """The steps that fit, with a validation and a checkpoint every `validate_epochs` epochs and at the end.
 
-    Where validating as often as set would take more than a tenth of the time, it is
-    made rarer.
+    Where doing so as often as set would take more than a tenth of the time, it is made rarer.
     """
-    epoch_s = speed.seconds(epoch.padded_s, len(epoch)) + save_s
-    every = max(validate_epochs, math.ceil(validation_s / (VALIDATION_SHARE * epoch_s)))
-    usable_s = available_s * (1 - RESERVE) - validation_s - save_s
-    per_step_s = (epoch_s + validation_s / every) / len(epoch)
+    epoch_s, pause_s = speed.seconds(epoch.padded_s, len(epoch)), validation_s + save_s
+    every = max(validate_epochs, math.ceil(pause_s / (VALIDATION_SHARE * epoch_s)))
+    usable_s = available_s * (1 - RESERVE) - pause_s
+    per_step_s = (epoch_s + pause_s / every) / len(epoch)
     return Budget(steps=max(1, int(usable_s / per_step_s)), validate_epochs=every)

@@ -97,7 +97,7 @@ def _measure(run: Run, updater: Updater, exp_dir: Path, progress: Progress) -> D
     epochs = run.steps / len(epoch)
     epoch_s = per_s * epoch.padded_s
     validations = epochs / run.record["schedule"]["validate_epochs"]
-    run_s = epochs * (epoch_s + time_saving(run, updater)) + validations * time_validation(run, updater)
+    run_s = epochs * epoch_s + validations * (time_validation(run, updater) + time_saving(run, updater))
     parameters = sum(weight.numel() for weight in updater.model.parameters())
     return DryRun(
         device=str(updater.device),

@@ -73,4 +73,5 @@ class Live:
         self._bar.advance(1, line)
         if step % LOG_STEPS == 0:
             rounded = {name: round(value, 7) for name, value in numbers.items()}
-            self._metrics.write("train", step, epoch, **rounded, seconds=round(self.seconds, 1))
+            audio_s = round(sum(each.audio_s for each in updates), 1)
+            self._metrics.write("train", step, epoch, **rounded, audio_s=audio_s, seconds=round(self.seconds, 1))

@@ -12,6 +12,7 @@ from typing import Any
 
 from asrkit.augment import Remembered, Surroundings
 from asrkit.errors import AsrkitError, did_you_mean
+from asrkit.remote import is_remote
 from asrkit.shards import SCHEMA, Index, JoinedIndex, joined_fingerprint
 
 NOISE, RESPONSE = "noise", "rir"
@@ -31,6 +32,11 @@ class NoiseData:
     def fingerprint(self) -> str:
         """Changes with what is in it."""
         return joined_fingerprint([index.fingerprint for index in self.indexes.values()])
+
+
+def noise_dir(data_dir: str | Path) -> Path:
+    """Where the noises of a training with this --data-dir are: beside speech far away in ./data."""
+    return Path("data") if is_remote(data_dir) else Path(data_dir)
 
 
 def open_noise(folder: Path) -> NoiseData:

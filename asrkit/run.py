@@ -22,15 +22,15 @@ from asrkit.augment import Augmentation
 from asrkit.batches import load
 from asrkit.budget import Speed, faster_precision, fit_steps, measure
 from asrkit.checkpoint import build, run_folders, save_checkpoint
-from asrkit.device import choose_precision, choose_replicas, has_bfloat16
+from asrkit.device import choose_precision, choose_replicas, has_bfloat16, loader_workers
 from asrkit.distributed import ALONE, Ranks
 from asrkit.epochs import Epoch, EpochPlan, Rows, Speeds, eval_batches, fastest_speeds, plan_epoch
 from asrkit.errors import AsrkitError
 from asrkit.features import LogMel
-from asrkit.noise_data import open_noise, surroundings
+from asrkit.noise_data import noise_dir, open_noise, surroundings
 from asrkit.progress import Progress
 from asrkit.recipe import Recipe, section_from_json
-from asrkit.remote import is_remote, parent
+from asrkit.remote import parent
 from asrkit.settings import AugmentSettings, TrainSettings
 from asrkit.shards import DataSet, JoinedIndex, resolve_data
 from asrkit.tokenizer import Tokenizer
@@ -165,15 +165,14 @@ def window_shards(train: JoinedIndex) -> int:
 
 
 def _open_augmentation(record: dict[str, Any], data_dir: str | Path, seed: int) -> Augmentation:
-    """With the noises and rooms that the run began with; beside speech far away they are in ./data.
+    """With the noises and rooms that the run began with.
 
     Raises:
         AsrkitError: a data set of noises is missing, or changed since the run began.
     """
     settings: AugmentSettings = section_from_json(AugmentSettings, record["augment"]).in_force()
     began = record.get("noise", [])
-    noise_dir = Path("data") if is_remote(data_dir) else Path(data_dir)
-    folders = [Path(each["folder"]) for each in began] or [noise_dir / name for name in settings.noise]
+    folders = [Path(each["folder"]) for each in began] or [noise_dir(data_dir) / name for name in settings.noise]
     found = [open_noise(folder) for folder in folders]
     now = [{"folder": str(noise.folder.resolve()), "fingerprint": noise.fingerprint} for noise in found]
     for before, after in zip(began, now, strict=False):
@@ -300,7 +299,9 @@ def fix_schedule(run: Run, updater: Updater, *, minutes: float | None, began: fl
         if minutes is not None and run.settings.precision == "auto" and has_bfloat16(updater.device):
             faster = faster_precision(updater, run.train, some, run.augmentation)
             updater.precision = ranks.of_first(lambda: faster)
-        speed = measure(updater, run.train, some, run.augmentation)
+        # On a CPU, loader processes take the cores that the training would have.
+        readers = 0 if updater.device.type == "cpu" else loader_workers(updater.device, run.settings.workers)
+        speed = measure(updater, run.train, some, run.augmentation, readers=readers)
         if minutes is None:
             epochs = run.settings.epochs
             steps = sum(len(plan_epoch(run.train, run.plan, epoch)) for epoch in range(epochs))

@@ -129,6 +129,7 @@ class AugmentSettings(Section):
 
     enabled: bool = True  # false leaves them as they are
     speeds: tuple[float, ...] = (0.9, 1.0, 1.1)  # one is drawn for each utterance and epoch
+    speed_p: float = 1.0  # share of utterances for which it is
     noise: tuple[str, ...] = ()  # data sets of asrkit prepare-noise: where noises and rooms come from
     reverb_p: float = 0.3  # share of utterances that are heard in a room, where `noise` has any
     noise_p: float = 0.5  # share that is heard among noises, where `noise` has any
@@ -138,6 +139,7 @@ class AugmentSettings(Section):
     gain_db: tuple[float, float] = (-12.0, 6.0)
     codec_p: float = 0.0  # share that goes through a codec
     codecs: tuple[str, ...] = ("ulaw", "gsm", "mp3")  # one is drawn; ulaw, alaw and gsm at the telephone's 8 kHz
+    masks_p: float = 1.0  # share of utterances that SpecAugment masks
     time_masks: int = 2
     time_mask_share: float = 0.06  # of the utterance, the widest mask
     mel_masks: int = 2
@@ -146,7 +148,7 @@ class AugmentSettings(Section):
     def check(self) -> None:
         ok = len(self.speeds) > 0 and all(0.5 <= speed <= 2 for speed in self.speeds)
         _require(ok, "augment.speeds", self.speeds, "one or more factors from 0.5 to 2")
-        for key in ("reverb_p", "noise_p", "gain_p", "codec_p"):
+        for key in ("speed_p", "reverb_p", "noise_p", "gain_p", "codec_p", "masks_p"):
             self._check_range(key, 0, 1)
         for key, low, high in (("noise_snr_db", -20.0, 60.0), ("gain_db", -60.0, 30.0)):
             least, most = getattr(self, key)
@@ -281,7 +283,7 @@ class TrainSettings(Section):
     seed: int = 1
     workers: int = -1  # loader processes; -1 chooses
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # of matrix products
-    save_minutes: float = 10.0
+    save_minutes: float = 10.0  # between checkpoints, beside one at each validation
     validate_epochs: int = 1  # validate after every so many epochs
     patience: int = 20  # validations without a better dev WER+CER before training stops; 0 never stops
     max_bad_steps: int = 20  # updates with a loss or gradient that is not finite before training stops

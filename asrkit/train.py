@@ -238,14 +238,16 @@ def _loop(run: Run, updater: Updater, position: Position, metrics: Metrics, prog
             before = position
             if position.batch == len(epoch):
                 position = replace(position, epoch=position.epoch + 1, batch=0)
-            if position.step >= run.steps or position.epoch % run.record["schedule"]["validate_epochs"] == 0:
+            due = position.step >= run.steps or position.epoch % run.record["schedule"]["validate_epochs"] == 0
+            if due:
                 found = validate_run(run, updater, stopped=stop.is_set)
                 if found is None:
                     _save(run, updater, replace(before, seconds=live.seconds))
                     return before
                 position = _judge(position, found, metrics, progress)
-            _save(run, updater, replace(position, seconds=live.seconds))
-            live.saved()
+            if due or live.minutes_since_save >= run.settings.save_minutes:
+                _save(run, updater, replace(position, seconds=live.seconds))
+                live.saved()
         position = replace(position, seconds=live.seconds)
         if updater.ranks.first:
             _finish(run, position)

@@ -24,6 +24,7 @@ import torch
 import torchaudio
 import webdataset
 from figures import Figures
+from scipy.fft import next_fast_len
 
 from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.augment import Augmentation
@@ -144,15 +145,20 @@ def ours(index: JoinedIndex, augmentation: Augmentation, features: LogMel) -> Ca
 
 
 def plain(folder: Path, noise_folder: Path, *, augmented: bool) -> Callable[[int], Iterator[None]]:
-    """webdataset in the order of the shards, torchaudio for everything else, batches of 16."""
+    """webdataset in the order of the shards, torchaudio for everything else, batches of 16.
+
+    Written with care: spectrograms by the utterance, so that no padding is transformed; the resampler's kernels and the
+    decoded noises and rooms are kept; transforms of lengths that are fast (those of torchaudio's fftconvolve are not).
+    """
     mel = torchaudio.transforms.MelSpectrogram(SAMPLE_RATE_HZ, n_fft=512, win_length=400, hop_length=160, n_mels=80)
+    speeds = [torchaudio.transforms.Speed(SAMPLE_RATE_HZ, factor) for factor in (0.9, 1.1)]
     noises, rooms = ([_sound(sample["flac"]) for sample in _samples(noise_folder / kind)] for kind in ("noise", "rir"))
 
     def augment(sound: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
-        speed = float(random.choice([0.9, 1.1]))
-        sound, _ = torchaudio.functional.speed(sound, SAMPLE_RATE_HZ, speed)
+        sound, _ = speeds[int(random.integers(len(speeds)))](sound)
         room = rooms[int(random.integers(len(rooms)))]
-        sound = torchaudio.functional.fftconvolve(sound, room)[: len(sound)]
+        size = next_fast_len(len(sound) + len(room) - 1, real=True)
+        sound = torch.fft.irfft(torch.fft.rfft(sound, size) * torch.fft.rfft(room, size), size)[: len(sound)]
         noise = noises[int(random.integers(len(noises)))]
         noise = noise.repeat(-(-len(sound) // len(noise)))[: len(sound)]
         snr = torch.tensor(float(random.uniform(5, 25)))
@@ -164,8 +170,8 @@ def plain(folder: Path, noise_folder: Path, *, augmented: bool) -> Callable[[int
         sounds = (_sound(sample["flac"]) for sample in _samples(folder / "train"))
         heard = (augment(sound, random) for sound in sounds) if augmented else sounds
         while batch := list(islice(heard, 16)):
-            padded = torch.nn.utils.rnn.pad_sequence(batch, batch_first=True)
-            torch.log(mel(padded) + 1e-6)
+            spectrograms = [torch.log(mel(sound) + 1e-6).T for sound in batch]
+            torch.nn.utils.rnn.pad_sequence(spectrograms, batch_first=True)
             yield
 
     return one_pass

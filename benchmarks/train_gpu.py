@@ -4,7 +4,7 @@
                                    [--shared FOLDER] [--json FILE] [KEY=VALUE ...]
 
 `speed` trains `deepspeech2` (5 BiGRU-800) on English from FLAC shards, loader and augmentation included, and takes the
-second half of the steps; `english` and `korean` train `deepspeech2-small` for `--minutes` each and decode. Learning
+second half of the steps by the clock; `english` and `korean` train `deepspeech2-small` for `--minutes` each and decode. Learning
 curves (metrics.jsonl) and reports stay in the folder. Wants the recordings beside the repository.
 """
 
@@ -60,8 +60,12 @@ class Bench:
         """Audio-seconds a second, and the share of the time in which the loader was waited for."""
         run = self.trained("english", SPEED_SETTINGS, SPEED_MINUTES, "speed")
         lines = [line for line in lines_of(run) if line["kind"] == "train"]
-        later = lines[len(lines) // 2 :]
-        mean = {name: sum(line[name] for line in later) / len(later) for name in ("audio_s_per_s", "waiting")}
+        before, *later = lines[-max(2, len(lines) // 2) :]
+        clock_s = later[-1]["seconds"] - before["seconds"]  # whatever was done in it
+        mean = {
+            "audio_s_per_s": sum(line["audio_s"] for line in later) / clock_s,
+            "waiting": sum(line["waiting"] for line in later) / len(later),
+        }
         record = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
         row = {"device": device_name(), "precision": record["train"]["precision"], "steps": lines[-1]["step"]}
         self.figures.table(
@@ -109,6 +113,8 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=Path(os.environ.get("ASRKIT_SHARED") or SHARED))
     parser.add_argument("--json", type=Path, help="write all figures here")
     options = parser.parse_args()
+    if not options.shared.is_dir():
+        parser.error(f"{options.shared} is not there; wanted the folder of the recordings: --shared")
     with tempfile.TemporaryDirectory(prefix="asrkit-bench-") as name:
         bench = Bench(options, options.folder or Path(name))
         bench.figures.head()

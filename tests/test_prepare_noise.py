@@ -159,6 +159,18 @@ def test_each_is_drawn_as_often_as_its_probability_says(heard_in: Augmentation) 
     assert {draw.codec for draw in draws} == {None, "ulaw", "gsm", "mp3"}
 
 
+def test_speeds_and_masks_are_for_the_share_that_is_wanted_and_else_as_before() -> None:
+    settings = AugmentSettings(speeds=(0.9, 1.1), speed_p=0.3, masks_p=0.8)
+    some, all_ = Augmentation(settings, seed=4), Augmentation(replace(settings, speed_p=1.0, masks_p=1.0), seed=4)
+    draws = [(some.draw(epoch=0, row=row), all_.draw(epoch=0, row=row)) for row in range(2000)]
+    assert np.mean([one.speed != 1 for one, _ in draws]) == pytest.approx(0.3, abs=0.03)
+    assert np.mean([bool(one.masks.any()) for one, _ in draws]) == pytest.approx(0.8, abs=0.03)
+    assert all(one.speed in (1, other.speed) for one, other in draws)
+    assert all(not one.masks.any() or np.array_equal(one.masks, other.masks) for one, other in draws)
+    slow = Augmentation(AugmentSettings(speeds=(0.9,), speed_p=0.5, time_masks=0, mel_masks=0, noise_p=0, reverb_p=0))
+    assert {slow.draw(epoch=0, row=row).speed for row in range(50)} == {0.9, 1.0}
+
+
 def test_one_setting_leaves_the_other_draws_alone(heard_in: Augmentation) -> None:
     plain = Augmentation(AugmentSettings(), seed=4)
     without = Augmentation(AugmentSettings(noise_p=0.0, reverb_p=0.5), heard_in.surroundings, seed=4)

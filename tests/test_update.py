@@ -9,6 +9,7 @@ import pytest
 import torch
 from tones import TONES, make_tones
 
+from asrkit import budget
 from asrkit.augment import Augmentation
 from asrkit.batches import read_batch
 from asrkit.budget import faster_precision
@@ -62,6 +63,19 @@ def test_the_faster_precision_is_that_of_the_fastest_update(tones, monkeypatch, 
     chosen = faster_precision(trained, tones, [np.array([0, 1])], clock=lambda: next(ticks))
     assert str(chosen) == f"torch.{faster}"
     assert trained.precision == torch.float32  # its own is untouched
+
+
+@pytest.mark.parametrize(("readers", "step_s"), [(0, 5.0), (2, 2.0), (8, 1.0)])
+def test_a_step_takes_as_long_as_the_slower_of_a_gpu_and_its_readers(tones, monkeypatch, readers, step_s):
+    now = [0.0]
+
+    def work(seconds):
+        now[0] += seconds
+
+    monkeypatch.setattr(budget, "read_batch", lambda *_, **__: work(4.0))
+    monkeypatch.setattr(Updater, "update", lambda self, batch, *, lr, step: work(1.0))
+    speed = budget.measure(updater(), tones, [np.array([0, 1])], readers=readers, clock=lambda: now[0])
+    assert speed.seconds(0.0, 7) == pytest.approx(7 * step_s)
 
 
 def batch_of(tones, *rows):
