@@ -4,8 +4,8 @@
                                    [--shared FOLDER] [--json FILE] [KEY=VALUE ...]
 
 `speed` trains `deepspeech2` (5 BiGRU-800) on English from FLAC shards, loader and augmentation included, and takes the
-second half of the steps by the clock; `english` and `korean` train `deepspeech2-small` for `--minutes` each and decode. Learning
-curves (metrics.jsonl) and reports stay in the folder. Wants the recordings beside the repository.
+second half of the steps by the clock; `english` and `korean` train `deepspeech2-small` for `--minutes` each and decode.
+Learning curves (metrics.jsonl) and reports stay in the folder. Wants the recordings beside the repository.
 """
 
 import argparse
