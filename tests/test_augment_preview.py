@@ -39,6 +39,17 @@ def test_the_page_holds_players_and_pictures_of_before_and_after(tmp_path: Path)
     assert "http" not in page  # nothing is loaded from elsewhere
 
 
+def test_beside_speech_far_away_noises_are_here_as_in_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_tones(tmp_path / "far")
+    (tmp_path / "street").mkdir()
+    soundfile.write(tmp_path / "street" / "tram.wav", np.random.default_rng(1).normal(0, 0.1, 16_000), 16_000)
+    prepare_noise(noise=[tmp_path / "street"], data_dir=tmp_path / "data", name="noise")
+    monkeypatch.chdir(tmp_path)
+    recipe = tones_recipe("augment.noise=noise", "augment.noise_p=1")
+    path = augment_preview(recipe, data_dir=(tmp_path / "far").as_uri(), out=tmp_path / "page.html", utterances=1)
+    assert "tram at" in path.read_text(encoding="utf-8")
+
+
 def test_a_picture_is_a_png_that_others_can_read() -> None:
     picture = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
     found = png(picture)
