@@ -89,7 +89,7 @@ def test_stopped_in_training_it_ends_there_and_goes_on_when_started_again(
 
     start = Updater.start
     monkeypatch.setattr(Updater, "start", stop_after_a_step)
-    monkeypatch.setattr("asrkit.run.measure", lambda *arguments: Speed(1.0, 1.0, 1.0))  # it updates a copy
+    monkeypatch.setattr("asrkit.run.measure", lambda *_, **__: Speed(1.0, 1.0, 1.0))  # it updates a copy
     with pytest.raises(KeyboardInterrupt):
         run()
     trained = tmp_path / "exp" / "librispeech" / "spoken"
