@@ -247,13 +247,12 @@ def load(
 def _read_ahead(reading: _Reading, planned: Iterable[Planned]) -> Iterator[Batch | AsrkitError]:
     """The batches in order, the next ones being read while one is used."""
     left = iter(planned)
-    with ThreadPoolExecutor(1, thread_name_prefix="loader") as thread:
+    thread = ThreadPoolExecutor(1, thread_name_prefix="loader")
+    try:
         waiting = deque(thread.submit(reading.__getitem__, each) for each in islice(left, PREFETCHED))
-        try:
-            while waiting:
-                batch = waiting.popleft().result()
-                waiting += (thread.submit(reading.__getitem__, each) for each in islice(left, 1))
-                yield batch
-        finally:
-            for each in waiting:
-                each.cancel()
+        while waiting:
+            batch = waiting.popleft().result()
+            waiting += (thread.submit(reading.__getitem__, each) for each in islice(left, 1))
+            yield batch
+    finally:
+        thread.shutdown(wait=False, cancel_futures=True)  # a training that stops saves before a silent server answers

@@ -120,8 +120,14 @@ def save_checkpoint(
         for path in (temporary / WEIGHTS, temporary / SETTINGS, temporary / STATE):
             if path.exists():
                 _flush_to_disk(path)
-        shutil.rmtree(folder, ignore_errors=True)
+        # A folder with this name is whole, or not there.
+        old = folder.with_name(f".{folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
         temporary.rename(folder)
+        for left in folder.parent.glob(".*.old"):  # by a kill, too
+            shutil.rmtree(left, ignore_errors=True)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors wrap the system's error
         shutil.rmtree(temporary, ignore_errors=True)
         raise AsrkitError(f"checkpoint {folder} cannot be written ({error}); earlier checkpoints are whole") from error

@@ -142,7 +142,10 @@ def train(
     minutes: Annotated[
         float | None, typer.Option(min=0, help="Train for so long.", show_default="train.epochs")
     ] = None,
-    run: Annotated[str | None, typer.Option(help="Name of the run.", show_default="date and time")] = None,
+    run: Annotated[
+        str | None,  # torchrun takes the short name for one of its own options
+        typer.Option("--run", "--run-name", help="Name of the run.", show_default="date and time"),
+    ] = None,
     init_from: Annotated[
         str | None, typer.Option(help="Begin with the weights of this run, as far as they fit.", metavar="RUN")
     ] = None,
@@ -160,7 +163,7 @@ def train(
     """Train on prepared data.
 
     Ctrl-C and SIGTERM save and stop; --resume goes on in the middle of an epoch. Several processes share the work, each
-    with a GPU or a core of its own: torchrun --nproc-per-node 4 -m asrkit train RECIPE.
+    with a GPU or a core of its own: torchrun --nproc-per-node 4 -m asrkit train RECIPE (there --run-name, not --run).
 
     model=NAME takes a named architecture: deepspeech2, deepspeech2-small, deepspeech2-streaming, residual, deep or
     lstm-768. `asrkit recipe NAME` lists every setting.
@@ -187,6 +190,7 @@ def train(
             data_dir=data_dir,
             exp_dir=exp_dir,
             minutes=minutes,
+            init_from=init_from,
             device=device,
         )
         return
@@ -395,7 +399,7 @@ def _run(command: Callable[..., Any]) -> int:
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else 1
     if code in (INTERRUPTED, TERMINATED):
-        resume = " with --resume" if sys.argv[1:2] == ["train"] else ""
+        resume = " with --resume" if sys.argv[1:2] == ["train"] and "--dry-run" not in sys.argv else ""
         return _complain(f"interrupted; run the same command again{resume} to go on", code)
     return code
 

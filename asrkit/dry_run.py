@@ -14,12 +14,15 @@ import torch
 from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.batches import read_batch
 from asrkit.budget import TRIAL_BATCHES, peak_memory_mb
+from asrkit.checkpoint import find_run
 from asrkit.device import choose_device, loader_workers, one_core_here
 from asrkit.epochs import Rows, plan_epoch
+from asrkit.errors import AsrkitError, SaidElsewhereError
 from asrkit.progress import Progress, Silent
 from asrkit.recipe import Recipe
 from asrkit.run import Run, build_updater, fix_schedule, open_run, time_saving, time_validation, with_fitting_rows
 from asrkit.update import Updater
+from asrkit.warm_start import start_from
 
 KEPT_MB = (
     12 * 4 / 2**20
@@ -59,21 +62,34 @@ def dry_run(
     data_dir: str | Path = "data",
     exp_dir: str | Path = "exp",
     minutes: float | None = None,
+    init_from: str | Path | None = None,
     device: str = "auto",
     progress: Progress = Silent(),
 ) -> DryRun:
     """Trains nothing that stays, and writes nothing but a folder that goes again.
 
     Raises:
-        AsrkitError: whatever would keep the training from beginning.
+        AsrkitError: whatever would keep the training from beginning, or several processes.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        line = "--dry-run is for one process; leave torchrun out"
+        raise AsrkitError(line) if os.environ.get("RANK") == "0" else SaidElsewhereError(line)
     target = choose_device(device)
     with one_core_here(target), tempfile.TemporaryDirectory(prefix="asrkit-dry-run-") as name:
         folder = Path(name) / "run"
         run = open_run(recipe, folder, None, data=data, data_dir=data_dir, device=target, progress=Silent())
         updater = build_updater(run, target)
         run = with_fitting_rows(run, updater, progress)
-        run = fix_schedule(run, updater, minutes=minutes, began=time.monotonic(), progress=progress)
+        if init_from is not None:
+            progress.say(str(start_from(find_run(init_from, exp_dir), updater.model, run.tokenizer)))
+        try:
+            run = fix_schedule(run, updater, minutes=minutes, began=time.monotonic(), progress=progress)
+        except AsrkitError as error:
+            if not isinstance(error.__cause__, torch.OutOfMemoryError):
+                raise
+            longest = max(next(plan_epoch(run.train, run.plan, 0).windows()), key=lambda rows: _padded_s(run, rows))
+            fits = _largest_on_gpu(run, updater, longest, fails=len(longest))
+            raise AsrkitError(f"{error}; the largest batch of such utterances that fits: {fits:,.1f} s") from error
         found = _measure(run, updater, Path(exp_dir), progress)
     _show(found, progress)
     return found
@@ -164,7 +180,7 @@ def _largest_batch(run: Run, updater: Updater, longest: Rows) -> tuple[float, fl
     memory_mb = _try(run, updater, longest)
     seconds = _padded_s(run, longest)
     if updater.device.type == "cuda":
-        return memory_mb, _largest_on_cuda(run, updater, longest)
+        return memory_mb, _largest_on_gpu(run, updater, longest, fits=len(longest))
     free_mb = _free_memory_mb()
     more_mb = _try(run, updater, np.resize(longest, 2 * len(longest))) - memory_mb
     if free_mb is None or more_mb <= 0:
@@ -172,9 +188,8 @@ def _largest_batch(run: Run, updater: Updater, longest: Rows) -> tuple[float, fl
     return memory_mb, round(min(MOST_SECONDS, seconds * max(1.0, free_mb * (1 - SPARED) / more_mb)), 1)
 
 
-def _largest_on_cuda(run: Run, updater: Updater, longest: Rows) -> float:
-    """Doubled until memory runs out, then halved in between three times."""
-    fits, fails = len(longest), 0
+def _largest_on_gpu(run: Run, updater: Updater, longest: Rows, *, fits: int = 0, fails: int = 0) -> float:
+    """The padded seconds of so many such utterances: doubled until memory runs out, then halved in between."""
     while not fails or fails - fits > max(1, fits // 8):
         count = (fits + fails) // 2 if fails else 2 * fits
         rows = np.resize(longest, count)
@@ -186,7 +201,7 @@ def _largest_on_cuda(run: Run, updater: Updater, longest: Rows) -> float:
         except torch.OutOfMemoryError:
             fails = count
         torch.cuda.empty_cache()
-    return round(_padded_s(run, np.resize(longest, fits)), 1)
+    return round(_padded_s(run, np.resize(longest, fits)), 1) if fits else 0.0
 
 
 def _try(run: Run, updater: Updater, rows: Rows) -> float:
@@ -216,6 +231,8 @@ def _show(found: DryRun, progress: Progress) -> None:
     shares = ", ".join(f"{part} {share:.0%}" for part, share in found.shares.items())
     loaders = f"{found.loader_workers} loader processes" if found.loader_workers else "loading in turn with training"
     largest = f"{found.largest_batch_seconds:,.0f} s" if found.largest_batch_seconds else "unknown here"
+    if found.largest_batch_seconds == MOST_SECONDS:
+        largest += " and more"
     rows: Sequence[tuple[str, str]] = (
         ("model", f"{found.parameters / 1e6:.2f} M parameters, on {found.device} in {found.precision}"),
         ("data", f"{found.hours_of_speech:.2f} h of speech, {found.utterances:,} utterances"),

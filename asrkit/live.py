@@ -3,10 +3,12 @@
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 
 from asrkit.batches import Batch
 from asrkit.metrics import Metrics
 from asrkit.progress import Bar
+from asrkit.stop import Stop
 from asrkit.update import Update
 
 LOG_STEPS = 10  # steps averaged into one line of metrics.jsonl
@@ -36,12 +38,17 @@ class Live:
         """Saving and validating are no part of the speed."""
         self._save = self._last = time.monotonic()
 
-    def waiting_for(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """The same; how long each takes to come is no work."""
+    def waiting_for(self, batches: Iterable[Batch], stop: Stop | None = None) -> Iterator[Batch]:
+        """The same; how long each takes to come is no work.
+
+        Raises:
+            StopWaiting: `stop` was set while it was waited for one.
+        """
         coming = iter(batches)
         while True:
             before = time.monotonic()
-            batch = next(coming, None)
+            with stop.while_waiting() if stop else nullcontext():
+                batch = next(coming, None)
             self._waited += time.monotonic() - before
             if batch is None:
                 return
@@ -50,7 +57,7 @@ class Live:
     def show(self, step: int, epoch: int, update: Update, *, lr: float) -> None:
         """What the update that made it so many steps did."""
         now = time.monotonic()
-        if not update.bad_rows:
+        if update.finite:
             self._recent.append((update, now - self._last, self._waited))
         self._last, self._waited = now, 0.0
         if not self._recent:

@@ -21,6 +21,7 @@ from asrkit.errors import AsrkitError
 
 RETRIES = 5
 FIRST_WAIT_S = 0.5  # before the first retry; doubled each time
+SILENCE_S = 30.0  # of a server, after which it is asked again
 MARK = "remote.json"  # in a data set's folder: where it was fetched from
 _TOKENIZER = ("tokenizer.json", "tokenizer.model")  # the second with subwords only
 _INDEX = ("index.jsonl", "index.npy", "tokens.npy", "index.json")
@@ -144,7 +145,7 @@ def _patiently(address: str, take: Callable[[Any, str], Any]) -> Any:
     wait_s = FIRST_WAIT_S
     for left in reversed(range(RETRIES)):
         try:
-            return take(*url_to_fs(address))
+            return take(*url_to_fs(address, **_options(address)))
         except FileNotFoundError:
             raise
         except ImportError as error:
@@ -158,6 +159,15 @@ def _patiently(address: str, take: Callable[[Any, str], Any]) -> Any:
             time.sleep(wait_s)
             wait_s *= 2
     raise AssertionError("unreachable")
+
+
+def _options(address: str) -> dict[str, Any]:
+    """Of a web server: it may take as long as it likes, but not fall silent. Stores have limits of their own."""
+    if not address.startswith(("http://", "https://")):
+        return {}
+    from aiohttp import ClientTimeout
+
+    return {"client_kwargs": {"timeout": ClientTimeout(total=None, sock_connect=SILENCE_S, sock_read=SILENCE_S)}}
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.augment import Augmentation
 from asrkit.batches import load
 from asrkit.budget import Speed, faster_precision, fit_steps, measure
-from asrkit.checkpoint import build, run_folders, save_checkpoint
+from asrkit.checkpoint import build, last_checkpoint, run_folders, save_checkpoint
 from asrkit.device import choose_precision, choose_replicas, has_bfloat16, loader_workers
 from asrkit.distributed import ALONE, Ranks
 from asrkit.epochs import Epoch, EpochPlan, Rows, Speeds, eval_batches, fastest_speeds, plan_epoch
@@ -227,7 +227,8 @@ def build_updater(run: Run, device: torch.device, ranks: Ranks = ALONE) -> Updat
     """
     torch.manual_seed(run.settings.seed)
     model, features = build(run.record, len(run.tokenizer.labels))
-    _take_statistics(features, run)
+    if not ranks.of_first(lambda: last_checkpoint(run.folder) is not None):  # which has them
+        _take_statistics(features, run)
     return Updater(
         model,
         features,
@@ -242,9 +243,14 @@ def build_updater(run: Run, device: torch.device, ranks: Ranks = ALONE) -> Updat
 
 
 def _take_statistics(features: LogMel, run: Run) -> None:
-    """Mean and deviation of each mel bin over the sound of evenly spread utterances, an hour of it at most."""
+    """Mean and deviation of each mel bin over the sound of evenly spread utterances, an hour of it at most.
+
+    They are taken from the shards that training begins with, which are all of them where the data is small: shards that
+    are far away are not fetched for it.
+    """
     mean_s = max(1.0, float(run.train.rows["samples"].mean())) / SAMPLE_RATE_HZ
-    rows = np.unique(np.linspace(0, len(run.train) - 1, int(STATISTICS_S / mean_s) + 1).astype(np.int64))
+    there = np.sort(next(plan_epoch(run.train, run.plan, 0).windows()).order)
+    rows = there[np.unique(np.linspace(0, len(there) - 1, int(STATISTICS_S / mean_s) + 1).astype(np.int64))]
     total, squares = torch.zeros(2, features.mels, dtype=torch.float64)
     count = 0
     for batch in load(run.train, [(0, part) for part in np.array_split(rows, max(1, len(rows) // 16))]):
@@ -292,7 +298,7 @@ def fix_schedule(run: Run, updater: Updater, *, minutes: float | None, began: fl
     `began` is the time.monotonic() from which `minutes` count.
     """
     every, ranks = run.settings.validate_epochs, updater.ranks
-    one = plan_epoch(run.train, run.plan, 1)
+    one = plan_epoch(run.train, run.plan, 0)
     some = list(next(one.windows()))
     with progress.bar("measuring the speed", None):
         # Where the clock fixes the steps, it may choose the type, too; with epochs all CPUs do the same.

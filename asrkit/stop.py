@@ -8,10 +8,35 @@ from contextlib import contextmanager
 from typing import Any
 
 
+class StopWaiting(Exception):  # noqa: N818  # no error
+    """Raised where nothing but waiting is given up."""
+
+
+class Stop(threading.Event):
+    """Set when a training is asked to stop."""
+
+    interrupts = False
+
+    @contextmanager
+    def while_waiting(self) -> Iterator[None]:
+        """What is waited for may never come.
+
+        Raises:
+            StopWaiting: it was asked to stop, before or meanwhile.
+        """
+        self.interrupts = True
+        try:
+            if self.is_set():
+                raise StopWaiting
+            yield
+        finally:
+            self.interrupts = False
+
+
 @contextmanager
-def stop_signals() -> Iterator[threading.Event]:
-    """SIGTERM and Ctrl-C set the event; a second Ctrl-C interrupts at once. Only a main thread can listen."""
-    stop = threading.Event()
+def stop_signals() -> Iterator[Stop]:
+    """SIGTERM and Ctrl-C set it; a second Ctrl-C interrupts at once. Only a main thread can listen."""
+    stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
@@ -20,6 +45,8 @@ def stop_signals() -> Iterator[threading.Event]:
         if stop.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         stop.set()
+        if stop.interrupts:
+            raise StopWaiting
 
     before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -50,7 +50,7 @@ from asrkit.run import (
     with_fitting_rows,
 )
 from asrkit.spikes import NOTHING_YET, Usual
-from asrkit.stop import stop_signals
+from asrkit.stop import StopWaiting, stop_signals
 from asrkit.update import Started, Update, Updater, learning_rate
 from asrkit.validate import Validation
 from asrkit.warm_start import start_from
@@ -182,12 +182,13 @@ def _train(
             recipe, folder, began_with, data=data, data_dir=data_dir, device=device, ranks=ranks, progress=progress
         )
         updater = build_updater(run, device, ranks)
+        if init_from and "schedule" not in run.record:
+            run.record["init_from"] = str(checkpoint_folder(init_from))
+            start_from(Path(run.record["init_from"]), updater.model, run.tokenizer)  # before there is a run
         return with_fitting_rows(run, updater, progress), updater
 
     training, updater = ranks.together(begin)
     if "schedule" not in training.record:
-        if init_from:
-            training.record["init_from"] = str(checkpoint_folder(init_from))
         training = fix_schedule(training, updater, minutes=minutes, began=began, progress=progress)
     position = _restore(training, updater, progress)
     metrics = open_metrics()
@@ -218,29 +219,39 @@ def _loop(run: Run, updater: Updater, position: Position, metrics: Metrics, prog
             pin=updater.device.type == "cuda",
             share=updater.share,
         )
-        batches = live.waiting_for(loaded)
+        # Several processes wait for each other, too, and stop at the same step.
+        batches = live.waiting_for(loaded, stop if updater.ranks.size == 1 else None)
         while not _is_over(run, position):
             epoch = plan_epoch(run.train, run.plan, position.epoch)
-            for batch in islice(batches, len(epoch) - position.batch):
-                lr = learning_rate(position.step, steps=run.steps, peak=run.settings.lr, warmup=run.settings.warmup)
-                save = live.minutes_since_save >= run.settings.save_minutes
-                begun.start(batch, position, lr=lr, stop=stop.is_set(), save=save)
-                position = replace(position, step=position.step + 1, batch=position.batch + 1)
-                position = begun.read(position, leave=updater.ahead)
-                if begun.stop or begun.save:
-                    position = replace(begun.read(position), seconds=live.seconds)
-                    _save(run, updater, position)
-                    live.saved()
-                if begun.stop:
-                    return position
-                begun.save = False
+            try:
+                for batch in islice(batches, len(epoch) - position.batch):
+                    lr = learning_rate(position.step, steps=run.steps, peak=run.settings.lr, warmup=run.settings.warmup)
+                    save = live.minutes_since_save >= run.settings.save_minutes
+                    begun.start(batch, position, lr=lr, stop=stop.is_set(), save=save)
+                    position = replace(position, step=position.step + 1, batch=position.batch + 1)
+                    position = begun.read(position, leave=updater.ahead)
+                    if begun.stop or begun.save:
+                        position = replace(begun.read(position), seconds=live.seconds)
+                        _save(run, updater, position)
+                        live.saved()
+                    if begun.stop:
+                        return position
+                    begun.save = False
+            except StopWaiting:
+                position = replace(begun.read(position), seconds=live.seconds)
+                _save(run, updater, position)
+                return position
             position = begun.read(position)
             before = position
             if position.batch == len(epoch):
                 position = replace(position, epoch=position.epoch + 1, batch=0)
             due = position.step >= run.steps or position.epoch % run.record["schedule"]["validate_epochs"] == 0
             if due:
-                found = validate_run(run, updater, stopped=stop.is_set)
+                try:
+                    found = validate_run(run, updater, stopped=stop.is_set)
+                except AsrkitError:
+                    _save(run, updater, replace(before, seconds=live.seconds))
+                    raise
                 if found is None:
                     _save(run, updater, replace(before, seconds=live.seconds))
                     return before
@@ -295,6 +306,8 @@ class _Begun:
 
     def _watch(self, position: Position, step: int, update: Update, batch: Batch) -> Position:
         """A spike is named and counted. Its gradient was clipped as any other, so that it did as much as others do."""
+        if not update.finite:
+            return position
         spike = position.usual.spike(update)
         if spike and position.spikes < NAMED_SPIKES:
             losses = self._updater.own_losses(batch)

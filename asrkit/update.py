@@ -40,6 +40,11 @@ class Update:
     stop: bool = False  # some process was asked to stop before it
     save: bool = False  # or to save
 
+    @property
+    def finite(self) -> bool:
+        """False also while float16 looks for its scale, which is nobody's fault."""
+        return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
+
 
 def learning_rate(step: int, *, steps: int, peak: float, warmup: float) -> float:
     """Linear warm-up over the share `warmup` of all steps, then half a cosine to a hundredth of the peak."""

@@ -144,8 +144,9 @@ def test_options_reach_the_verb(asrkit: Asrkit, calls: list[Any]) -> None:
     _, _, options = calls.pop()
     assert (options["noise"], options["snrs_db"]) == (Path("street"), (20.0, 5.5, -3.0))
     assert options["rir"] == Path("rooms")
-    asrkit("train", "librispeech", "--init-from", "first")
-    assert calls.pop()[2]["init_from"] == "first"
+    asrkit("train", "librispeech", "--init-from", "first", "--run-name", "second")
+    assert [calls[-1][2][name] for name in ("init_from", "run")] == ["first", "second"]
+    calls.pop()
     code, out, _ = asrkit("train", "librispeech", "--dry-run", "--json", "--minutes", "5")
     verb, _, options = calls.pop()
     assert (code, json.loads(out), verb, options["minutes"]) == (0, {"steps": 3}, "dry_run", 5.0)

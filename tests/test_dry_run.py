@@ -1,15 +1,19 @@
 """`train --dry-run`: what a training would take, while nothing is trained."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+import torch
 from house import Told
-from tones import make_tones, tones_recipe
+from tones import TONE_S, make_tones, tones_recipe
 
 from asrkit.checkpoint import build
 from asrkit.dry_run import _limit, dry_run
+from asrkit.errors import AsrkitError, SaidElsewhereError
 from asrkit.train import train
+from asrkit.update import Updater
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +50,40 @@ def test_what_a_step_waits_for() -> None:
     assert _limit({"loader": 8.0, "transfer": 1.0, "compute": 2.0}, 2) == ("loader", 4.0)
     assert _limit({"loader": 8.0, "transfer": 1.0, "compute": 2.0}, 4) == ("compute", 3.0)
     assert _limit({"loader": 1.0, "transfer": 2.0, "compute": 1.0}, 4) == ("transfer", 3.0)
+
+
+def test_it_begins_where_the_training_would(data_dir: Path, tmp_path: Path) -> None:
+    recipe = tones_recipe("train.epochs=1")
+    places = {"data_dir": data_dir, "exp_dir": tmp_path, "device": "cpu"}
+    train(recipe, run="first", **places)
+    told = Told()
+    dry_run(recipe, init_from="first", progress=told, **places)
+    assert any(line.startswith("from tones/first: ") for line in told.said)
+    with pytest.raises(AsrkitError, match=r"no run 'frist' in .*; did you mean 'first'"):
+        dry_run(recipe, init_from="frist", **places)
+
+
+@pytest.mark.parametrize(("rank", "error"), [("0", AsrkitError), ("1", SaidElsewhereError)])
+def test_several_processes_are_told_once(rank: str, error: type, data_dir: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", rank)
+    with pytest.raises(error, match="--dry-run is for one process; leave torchrun out"):
+        dry_run(tones_recipe(), data_dir=data_dir, exp_dir=tmp_path, device="cpu")
+
+
+def test_where_a_gpu_has_no_room_the_largest_batch_that_fits_is_told(
+    data_dir: Path, tmp_path: Path, monkeypatch
+) -> None:
+    update = Updater.update
+
+    def small_gpu(self, batch, **settings):
+        if len(batch.rows) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return update(self, batch, **settings)
+
+    monkeypatch.setattr(Updater, "update", small_gpu)
+    wanted = r"a batch of \d+ s does not fit .+; the largest batch of such utterances that fits: (\d\.\d) s$"
+    with pytest.raises(AsrkitError, match=wanted) as found:
+        dry_run(tones_recipe(), data_dir=data_dir, exp_dir=tmp_path, device="cpu")
+    most_s = 4 * TONE_S  # eight utterances of three letters and a space are more than six of four letters
+    assert float(re.search(wanted, str(found.value))[1]) == pytest.approx(3 * most_s, abs=0.05)

@@ -1,12 +1,14 @@
 """spikes.py, and what training makes of a spike: named, counted, survived; the same when the run is resumed."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
 from house import Told
 from tones import make_tones, tones_recipe
 
+from asrkit.checkpoint import last_checkpoint, load_state
 from asrkit.spikes import FIRST, Usual
 from asrkit.train import train
 from asrkit.update import Update, Updater
@@ -43,6 +45,28 @@ def test_what_lasts_becomes_usual():
         usual = usual.after(update(100.0, 1.0))
     # 99 % of ln 100 is left after each; a tenth is not exceeded any more when half of it is: .99^69 = .5
     assert spikes == 69
+
+
+def test_gradients_that_overflow_while_float16_finds_its_scale_are_no_spikes(tmp_path, monkeypatch):
+    make_tones(tmp_path / "data")
+    finish, done = Updater.finish, []
+
+    def overflowing(self, started):
+        update = finish(self, started)
+        done.append(1)
+        return replace(update, grad_norm=math.inf) if len(done) in (FIRST + 4, FIRST + 9) else update
+
+    monkeypatch.setattr(Updater, "finish", overflowing)
+    told = Told()
+    recipe = tones_recipe("train.epochs=10", "train.patience=0")
+    run = train(recipe, data_dir=tmp_path / "data", exp_dir=tmp_path, device="cpu", progress=told)
+    summary = json.loads((run / "train.json").read_text(encoding="utf-8"))
+    assert (summary["spikes"], summary["bad_steps"]) == (0, 0)
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    norms = [line["grad_norm"] for line in lines if "grad_norm" in line]
+    assert len(norms) > 2 and all(norm is not None and math.isfinite(norm) for norm in norms)
+    usual = Usual(*load_state(last_checkpoint(run))["position"]["usual"])
+    assert math.isfinite(usual.log_norm) and usual.updates == summary["step"] - 2
 
 
 @pytest.mark.parametrize("stopped_at", [None, FIRST + 2, FIRST + 4])

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from tones import make_tones, tones_recipe
 
+from asrkit import batches as batches_module
 from asrkit import train as train_module
 from asrkit import validate as validate_module
 from asrkit.checkpoint import checkpoint_folder, last_checkpoint
@@ -109,6 +111,44 @@ def test_asked_to_stop_in_the_last_step_dev_is_decoded_when_it_goes_on(data_dir,
     where = dict(data_dir=data_dir, exp_dir=tmp_path, run="run", resume=True, device="cpu", progress=told)
     assert len(dev(train(tones_recipe(*RECIPE), **where))) == len(dev(undisturbed)) - 1
     assert told.stops == 1
+    assert_same(undisturbed, train(tones_recipe(*RECIPE), **where))
+
+
+@pytest.mark.parametrize("batch", [0, 5])
+def test_asked_to_stop_while_the_data_does_not_come_it_saves_at_once(
+    data_dir, undisturbed, tmp_path, batch, monkeypatch
+):
+    read, asked, comes = batches_module.read_batch, [], threading.Event()
+
+    def silent(*arguments, **named):
+        if (tmp_path / "tones" / "run" / "recipe.json").exists():  # what was read before was for trials
+            asked.append(1)
+            if len(asked) == batch + 1:
+                threading.Timer(0.5, ask_to_stop).start()
+                assert comes.wait(60)
+        return read(*arguments, **named)
+
+    told = Told()
+    where = dict(data_dir=data_dir, exp_dir=tmp_path, run="run", resume=True, device="cpu", progress=told)
+    with monkeypatch.context() as patched:
+        patched.setattr(batches_module, "read_batch", silent)
+        run = train(tones_recipe(*RECIPE), **where)
+    comes.set()
+    assert told.stops == 1 and int(last_checkpoint(run).name) == batch
+    assert_same(undisturbed, train(tones_recipe(*RECIPE), **where))
+
+
+def test_where_dev_cannot_be_read_the_epoch_is_not_lost(data_dir, undisturbed, tmp_path, monkeypatch):
+    def unreadable(*arguments, **named):
+        raise AsrkitError("dev/shard-000000.tar cannot be read")
+
+    where = dict(data_dir=data_dir, exp_dir=tmp_path, run="run", resume=True, device="cpu")
+    with monkeypatch.context() as patched:
+        patched.setattr(train_module, "validate_run", unreadable)
+        with pytest.raises(AsrkitError, match=r"dev/shard-000000\.tar cannot be read"):
+            train(tones_recipe(*RECIPE), **where)
+    steps = json.loads((undisturbed / "recipe.json").read_text(encoding="utf-8"))["schedule"]["steps_per_epoch"]
+    assert int(last_checkpoint(tmp_path / "tones" / "run").name) == steps
     assert_same(undisturbed, train(tones_recipe(*RECIPE), **where))
 
 

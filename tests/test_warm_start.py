@@ -87,6 +87,10 @@ def test_mistakes(tmp_path: Path) -> None:
     places = {"data_dir": tmp_path / "data", "exp_dir": tmp_path / "exp"}
     with pytest.raises(AsrkitError, match="no run"):
         train(tones_recipe(), init_from="nowhere", **places)
+    (checkpoint(tmp_path / "cut", "abcd") / "model.safetensors").write_bytes(b"cut")
+    with pytest.raises(AsrkitError, match=r"model\.safetensors cannot be loaded"):
+        train(tones_recipe(), init_from=str(tmp_path / "cut"), run="run", **places)
+    assert not (tmp_path / "exp" / "tones" / "run" / "recipe.json").exists()  # the same command can be given again
     checkpoint(tmp_path / "runs" / "old", "xyz", conv_channels=(8,), hidden=8, rnn="lstm")
     model, tokenizer = new(" abc")
     (tmp_path / "runs" / "old" / "settings.json").unlink()
