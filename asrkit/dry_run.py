@@ -110,7 +110,7 @@ def _measure(run: Run, updater: Updater, exp_dir: Path, progress: Progress) -> D
     per_padded_s = {part: taken / sum(_padded_s(run, rows) for rows in spread) for part, taken in seconds.items()}
     workers = loader_workers(updater.device, run.settings.workers)
     limit, per_s = _limit(per_padded_s, workers)
-    epochs = run.steps / len(epoch)
+    epochs = run.epochs
     epoch_s = per_s * epoch.padded_s
     validations = epochs / run.record["schedule"]["validate_epochs"]
     run_s = epochs * epoch_s + validations * (time_validation(run, updater) + time_saving(run, updater))

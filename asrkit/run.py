@@ -64,6 +64,14 @@ class Run:
     fastest: Speeds | None = None  # that the utterances of train may be given
 
     @property
+    def epochs(self) -> float:
+        """As planned; some that augmentation makes longer have more batches."""
+        schedule = self.record["schedule"]
+        if schedule["minutes"] is None:
+            return float(self.settings.epochs)
+        return float(schedule["steps"] / schedule["steps_per_epoch"])
+
+    @property
     def steps(self) -> int:
         return int(self.record["schedule"]["steps"])
 
@@ -391,6 +399,6 @@ def _tell(run: Run, updater: Updater, speed: Speed, epoch: Epoch, progress: Prog
         f"{updater.device} in {precision}; {run.train.seconds / 3600:.2f} h of speech, {len(run.train)} utterances"
     )
     progress.say(
-        f"{run.steps} steps, {run.steps / len(epoch):.1f} epochs, in batches of {run.settings.batch_seconds:g} s, "
+        f"{run.steps} steps, {round(run.epochs, 1):g} epochs, in batches of {run.settings.batch_seconds:g} s, "
         f"{epoch.padding:.1%} padding; memory {speed.peak_memory_mb:,.0f} MB; run {run.folder}"
     )
