@@ -247,13 +247,13 @@ def _loop(run: Run, updater: Updater, position: Position, metrics: Metrics, prog
                 position = replace(position, epoch=position.epoch + 1, batch=0)
             due = position.step >= run.steps or position.epoch % run.record["schedule"]["validate_epochs"] == 0
             if due:
+                found = None
                 try:
                     found = validate_run(run, updater, stopped=stop.is_set)
-                except AsrkitError:
-                    _save(run, updater, replace(before, seconds=live.seconds))
-                    raise
+                finally:
+                    if found is None:  # asked to stop, or dev cannot be read
+                        _save(run, updater, replace(before, seconds=live.seconds))
                 if found is None:
-                    _save(run, updater, replace(before, seconds=live.seconds))
                     return before
                 position = _judge(position, found, metrics, progress)
             if due or live.minutes_since_save >= run.settings.save_minutes:
