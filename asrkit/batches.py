@@ -4,12 +4,15 @@ Shapes: N utterances of the index, B utterances of a batch, S samples, U labels,
 """
 
 import math
+import multiprocessing
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -23,7 +26,7 @@ from asrkit.augment import Augmentation
 from asrkit.epochs import Rows, Speeds
 from asrkit.errors import AsrkitError
 from asrkit.shards import JoinedIndex
-from asrkit.stop import leave_signals_to_the_parent
+from asrkit.stop import StopWaiting, leave_signals_to_the_parent
 
 # Batches are padded to few different lengths: kernels are made ready for each new shape, which took a fifth of the time
 # of training on a CPU, and memory for as long as they are kept. The steps are powers of two, from 40 ms up.
@@ -32,6 +35,7 @@ PADDING_SHARE = 1 / 16  # of the length, at most
 
 Planned = tuple[int, Rows]  # an epoch, and the rows of one of its batches
 
+LAST_READ_S = 2.0  # that a batch nobody wants any more may take to be read
 PREFETCHED = 4  # batches read ahead, by each loader process or by the loader thread
 
 
@@ -238,21 +242,48 @@ def load(
         if workers
         else _read_ahead(_Reading(read), planned)
     )
-    for batch in loaded:
-        if isinstance(batch, AsrkitError):
-            raise batch
-        yield batch
+    others = multiprocessing.active_children()
+    try:
+        for batch in loaded:
+            if isinstance(batch, AsrkitError):
+                raise batch
+            yield batch
+    except (StopWaiting, GeneratorExit):
+        for process in set(multiprocessing.active_children()) - set(others):  # it may wait for a silent server
+            process.terminate()
+        raise
 
 
 def _read_ahead(reading: _Reading, planned: Iterable[Planned]) -> Iterator[Batch | AsrkitError]:
     """The batches in order, the next ones being read while one is used."""
     left = iter(planned)
-    thread = ThreadPoolExecutor(1, thread_name_prefix="loader")
+    wanted: SimpleQueue[tuple[Planned, Future[Batch | AsrkitError]] | None] = SimpleQueue()
+    waiting: deque[Future[Batch | AsrkitError]] = deque()
+
+    def read() -> None:
+        for each, batch in iter(wanted.get, None):
+            if batch.set_running_or_notify_cancel():
+                try:
+                    batch.set_result(reading[each])
+                except BaseException as error:  # noqa: BLE001  # raised again where the batch is waited for
+                    batch.set_exception(error)
+
+    def want(number: int) -> None:
+        for each in islice(left, number):
+            waiting.append(Future())
+            wanted.put((each, waiting[-1]))
+
+    # A silent server keeps neither a training that stops nor, as threads of a pool would, its process from ending.
+    thread = threading.Thread(target=read, daemon=True, name="loader")
+    thread.start()
     try:
-        waiting = deque(thread.submit(reading.__getitem__, each) for each in islice(left, PREFETCHED))
+        want(PREFETCHED)
         while waiting:
             batch = waiting.popleft().result()
-            waiting += (thread.submit(reading.__getitem__, each) for each in islice(left, 1))
+            want(1)
             yield batch
     finally:
-        thread.shutdown(wait=False, cancel_futures=True)  # a training that stops saves before a silent server answers
+        for each in waiting:
+            each.cancel()
+        wanted.put(None)
+        thread.join(LAST_READ_S)

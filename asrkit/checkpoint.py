@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -120,17 +121,27 @@ def save_checkpoint(
         for path in (temporary / WEIGHTS, temporary / SETTINGS, temporary / STATE):
             if path.exists():
                 _flush_to_disk(path)
-        # A folder with this name is whole, or not there.
-        old = folder.with_name(f".{folder.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
         if folder.exists():
+            old = folder.with_name(f".{folder.name}.old")
+            shutil.rmtree(old, ignore_errors=True)
             folder.rename(old)
         temporary.rename(folder)
-        for left in folder.parent.glob(".*.old"):  # by a kill, too
-            shutil.rmtree(left, ignore_errors=True)
+        _mend(folder.parent)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors wrap the system's error
         shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):
+            _mend(folder.parent)
         raise AsrkitError(f"checkpoint {folder} cannot be written ({error}); earlier checkpoints are whole") from error
+
+
+def _mend(folder: Path) -> None:
+    """Each checkpoint that was saved twice is there once, also behind a kill in between."""
+    for old in folder.glob(".*.old"):
+        new = folder / old.name.removeprefix(".").removesuffix(".old")
+        if new.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.rename(new)
 
 
 def _flush_to_disk(path: Path) -> None:
@@ -186,6 +197,12 @@ def last_checkpoint(run: Path) -> Path | None:
     """The checkpoint of a run with the most steps."""
     steps = [path for path in (run / "checkpoints").glob("*") if path.name.isdigit() and (path / SETTINGS).is_file()]
     return max(steps, key=lambda path: int(path.name), default=None)
+
+
+def has_checkpoint(run: Path) -> bool:
+    """Whether a run can go on."""
+    _mend(run / "checkpoints")
+    return last_checkpoint(run) is not None
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

@@ -82,21 +82,25 @@ def dry_run(
         run = with_fitting_rows(run, updater, progress)
         if init_from is not None:
             progress.say(str(start_from(find_run(init_from, exp_dir), updater.model, run.tokenizer)))
+        no_room = ""
         try:
             run = fix_schedule(run, updater, minutes=minutes, began=time.monotonic(), progress=progress)
         except AsrkitError as error:
             if not isinstance(error.__cause__, torch.OutOfMemoryError):
                 raise
+            no_room = str(error)
+        if no_room:  # and what the error held of the GPU's memory is free again
             longest = max(next(plan_epoch(run.train, run.plan, 0).windows()), key=lambda rows: _padded_s(run, rows))
+            torch.cuda.empty_cache()
             fits = _largest_on_gpu(run, updater, longest, fails=len(longest))
-            raise AsrkitError(f"{error}; the largest batch of such utterances that fits: {fits:,.1f} s") from error
+            raise AsrkitError(f"{no_room}; the largest batch of such utterances that fits: {fits:,.1f} s")
         found = _measure(run, updater, Path(exp_dir), progress)
     _show(found, progress)
     return found
 
 
 def _measure(run: Run, updater: Updater, exp_dir: Path, progress: Progress) -> DryRun:
-    epoch = plan_epoch(run.train, run.plan, 1)
+    epoch = plan_epoch(run.train, run.plan, 0)
     by_length = sorted(next(epoch.windows()), key=lambda rows: _padded_s(run, rows))
     spread = [by_length[place] for place in np.linspace(0, len(by_length) - 1, TRIAL_BATCHES).round().astype(int)]
     with progress.bar("measuring a step", len(spread) + 1, "batches") as bar:
@@ -193,7 +197,7 @@ def _largest_on_gpu(run: Run, updater: Updater, longest: Rows, *, fits: int = 0,
     while not fails or fails - fits > max(1, fits // 8):
         count = (fits + fails) // 2 if fails else 2 * fits
         rows = np.resize(longest, count)
-        if _padded_s(run, rows) > MOST_SECONDS:
+        if fits and _padded_s(run, rows) > MOST_SECONDS:
             break
         try:
             _try(run, updater, rows)

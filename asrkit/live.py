@@ -61,6 +61,7 @@ class Live:
             self._recent.append((update, now - self._last, self._waited))
         self._last, self._waited = now, 0.0
         if not self._recent:
+            self._bar.advance()
             return
         updates, clock, waited = zip(*self._recent, strict=True)
         numbers = {

@@ -6,8 +6,8 @@ What is decided here is written to recipe.json in the run's folder: the settings
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -21,7 +21,7 @@ from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.augment import Augmentation
 from asrkit.batches import load
 from asrkit.budget import Speed, faster_precision, fit_steps, measure
-from asrkit.checkpoint import build, last_checkpoint, run_folders, save_checkpoint
+from asrkit.checkpoint import build, run_folders, save_checkpoint
 from asrkit.device import choose_precision, choose_replicas, has_bfloat16, loader_workers
 from asrkit.distributed import ALONE, Ranks
 from asrkit.epochs import Epoch, EpochPlan, Rows, Speeds, eval_batches, fastest_speeds, plan_epoch
@@ -33,6 +33,7 @@ from asrkit.recipe import Recipe, section_from_json
 from asrkit.remote import parent
 from asrkit.settings import AugmentSettings, TrainSettings
 from asrkit.shards import DataSet, JoinedIndex, resolve_data
+from asrkit.stop import Stop, StopWaiting
 from asrkit.tokenizer import Tokenizer
 from asrkit.update import Updater
 from asrkit.validate import Validation, validate
@@ -227,15 +228,17 @@ def _joined(data_set: DataSet, record: Mapping[str, Any], role: str) -> JoinedIn
     return joined
 
 
-def build_updater(run: Run, device: torch.device, ranks: Ranks = ALONE) -> Updater:
+def build_updater(run: Run, device: torch.device, ranks: Ranks = ALONE, *, statistics: bool = True) -> Updater:
     """The model with its first weights, drawn from the seed; on a CPU with a replica for each core that the run has.
+
+    Without `statistics` of the data its features wait for those of a checkpoint.
 
     Raises:
         AsrkitError: a sample cannot be read.
     """
     torch.manual_seed(run.settings.seed)
     model, features = build(run.record, len(run.tokenizer.labels))
-    if not ranks.of_first(lambda: last_checkpoint(run.folder) is not None):  # which has them
+    if statistics:
         _take_statistics(features, run)
     return Updater(
         model,
@@ -348,8 +351,17 @@ def fix_schedule(run: Run, updater: Updater, *, minutes: float | None, began: fl
     return run
 
 
-def validate_run(run: Run, updater: Updater, *, stopped: Callable[[], bool] = lambda: False) -> Validation | None:
-    """The present weights on the dev data; None where some process was `stopped` meanwhile."""
+def validate_run(run: Run, updater: Updater, stop: Stop | None = None) -> Validation | None:
+    """The present weights on the dev data; None where some process was asked to stop meanwhile."""
+    stop = stop or Stop()
+    try:
+        with stop.while_waiting() if updater.ranks.size == 1 else nullcontext():  # several leave it together
+            return _validate(run, updater, stop)
+    except StopWaiting:
+        return None
+
+
+def _validate(run: Run, updater: Updater, stop: Stop) -> Validation | None:
     return validate(
         updater.model,
         updater.features,
@@ -359,7 +371,7 @@ def validate_run(run: Run, updater: Updater, *, stopped: Callable[[], bool] = la
         device=updater.device,
         threads=len(updater.replicas),
         ranks=updater.ranks,
-        stopped=stopped,
+        stopped=stop.is_set,
     )
 
 

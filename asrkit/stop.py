@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 
-class StopWaiting(Exception):  # noqa: N818  # no error
-    """Raised where nothing but waiting is given up."""
+class StopWaiting(BaseException):
+    """Raised where nothing but waiting is given up; as KeyboardInterrupt, past all who handle errors."""
 
 
 class Stop(threading.Event):

@@ -11,7 +11,7 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import count, islice
 from pathlib import Path
@@ -24,6 +24,7 @@ from asrkit.batches import Batch, Planned, load
 from asrkit.checkpoint import (
     checkpoint_folder,
     find_run,
+    has_checkpoint,
     last_checkpoint,
     load_state,
     load_weights,
@@ -175,13 +176,13 @@ def _train(
     progress: Progress,
 ) -> Path:
     began = time.monotonic()
-    began_with = ranks.of_first(lambda: read_began(folder))
+    began_with, goes_on = ranks.of_first(lambda: (read_began(folder), has_checkpoint(folder)))
 
     def begin() -> tuple[Run, Updater]:
         run = open_run(
             recipe, folder, began_with, data=data, data_dir=data_dir, device=device, ranks=ranks, progress=progress
         )
-        updater = build_updater(run, device, ranks)
+        updater = build_updater(run, device, ranks, statistics=not goes_on)
         if init_from and "schedule" not in run.record:
             run.record["init_from"] = str(checkpoint_folder(init_from))
             start_from(Path(run.record["init_from"]), updater.model, run.tokenizer)  # before there is a run
@@ -247,13 +248,14 @@ def _loop(run: Run, updater: Updater, position: Position, metrics: Metrics, prog
                 position = replace(position, epoch=position.epoch + 1, batch=0)
             due = position.step >= run.steps or position.epoch % run.record["schedule"]["validate_epochs"] == 0
             if due:
-                found = None
                 try:
-                    found = validate_run(run, updater, stopped=stop.is_set)
-                finally:
-                    if found is None:  # asked to stop, or dev cannot be read
+                    found = validate_run(run, updater, stop)
+                except BaseException:
+                    with suppress(AsrkitError):  # the first error says more
                         _save(run, updater, replace(before, seconds=live.seconds))
+                    raise
                 if found is None:
+                    _save(run, updater, replace(before, seconds=live.seconds))
                     return before
                 position = _judge(position, found, metrics, progress)
             if due or live.minutes_since_save >= run.settings.save_minutes:

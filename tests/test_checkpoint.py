@@ -8,7 +8,14 @@ import pytest
 import torch
 from tones import make_tones, tones_recipe
 
-from asrkit.checkpoint import checkpoint_folder, find_run, load_checkpoint, save_checkpoint
+from asrkit.checkpoint import (
+    checkpoint_folder,
+    find_run,
+    has_checkpoint,
+    last_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from asrkit.errors import AsrkitError
 from asrkit.train import train
 
@@ -54,18 +61,20 @@ def _cut(path: Path) -> None:
 
 
 def test_a_checkpoint_that_is_saved_again_takes_the_place_of_the_first(trained, tmp_path):
-    """A stop right behind a validation saves the same step twice; a kill in between leaves a folder that goes later."""
+    """A stop right behind a validation saves the same step twice; a kill in between loses neither."""
     first = load_checkpoint(trained)
     parts = {"features": first.features, "tokenizer": first.tokenizer, "recipe": first.recipe, "step": 7}
     folder = tmp_path / "checkpoints" / "00000007"
     save_checkpoint(folder, model=first.model, state={"tried": 1}, **parts)
-    (tmp_path / "checkpoints" / ".00000005.old").mkdir()
+    (tmp_path / "checkpoints" / ".00000007.old").mkdir()
     with torch.no_grad():
         for weight in first.model.parameters():
             weight.zero_()
     save_checkpoint(folder, model=first.model, **parts)
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     assert not any(weight.any() for weight in load_checkpoint(folder).model.parameters())
+    folder.rename(folder.with_name(".00000007.old"))  # where a kill between two renames leaves it
+    assert has_checkpoint(tmp_path) and last_checkpoint(tmp_path) == folder
 
 
 def test_a_full_disk_while_saving_keeps_the_last_good_checkpoint(trained, monkeypatch):

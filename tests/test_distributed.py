@@ -249,6 +249,13 @@ def test_one_that_is_killed_ends_the_others_with_a_line(data_dir, tmp_path):
             "if os.environ['RANK'] == '1': run._take_statistics = fail\n",
             "process 1 of 2: no disk here",
         ),
+        (
+            2,
+            "import os\nfrom asrkit import train as module\nfrom asrkit.errors import AsrkitError\n"
+            "def fail(*a, **k):\n    raise AsrkitError('no data here')\n"
+            "if os.environ['RANK'] == '1': module.open_run = fail\n",
+            "process 1 of 2: no data here",
+        ),
     ],
 )
 def test_what_is_wrong_before_the_first_step_is_said_once(tmp_path, size, before, line):

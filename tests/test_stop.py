@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import threading
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from asrkit import validate as validate_module
 from asrkit.checkpoint import checkpoint_folder, last_checkpoint
 from asrkit.errors import AsrkitError
 from asrkit.progress import Silent
+from asrkit.stop import stop_signals
 from asrkit.train import train
 
 DEV = 8  # utterances
@@ -135,6 +138,50 @@ def test_asked_to_stop_while_the_data_does_not_come_it_saves_at_once(
         run = train(tones_recipe(*RECIPE), **where)
     comes.set()
     assert told.stops == 1 and int(last_checkpoint(run).name) == batch
+    assert_same(undisturbed, train(tones_recipe(*RECIPE), **where))
+
+
+def test_asked_to_stop_while_dev_does_not_come_it_saves_at_once(data_dir, undisturbed, tmp_path, monkeypatch):
+    read, asked, comes = validate_module.read_batch, [], threading.Event()
+
+    def silent(*arguments, **named):
+        if not asked:
+            asked.append(1)
+            threading.Timer(0.5, ask_to_stop).start()
+        assert comes.wait(60)
+        return read(*arguments, **named)
+
+    told = Told()
+    where = dict(data_dir=data_dir, exp_dir=tmp_path, run="run", resume=True, device="cpu", progress=told)
+    with monkeypatch.context() as patched:
+        patched.setattr(validate_module, "read_batch", silent)
+        run = train(tones_recipe(*RECIPE), **where)
+    comes.set()
+    assert told.stops == 1 and not dev(run)
+    assert_same(undisturbed, train(tones_recipe(*RECIPE), **where))
+
+
+@pytest.mark.slow
+def test_loader_processes_that_wait_for_data_end_with_it(data_dir, undisturbed, tmp_path, monkeypatch):
+    read = batches_module.read_batch
+
+    def silent(*arguments, **named):
+        if multiprocessing.parent_process() is not None:
+            time.sleep(600)
+        return read(*arguments, **named)
+
+    @contextmanager
+    def listening():
+        with stop_signals() as stop:
+            threading.Timer(2.0, ask_to_stop).start()
+            yield stop
+
+    where = dict(data_dir=data_dir, exp_dir=tmp_path, run="run", resume=True, device="cpu")
+    with monkeypatch.context() as patched:
+        patched.setattr(batches_module, "read_batch", silent)
+        patched.setattr(train_module, "stop_signals", listening)
+        run = train(tones_recipe(*RECIPE, "train.workers=2"), **where)
+    assert int(last_checkpoint(run).name) == 0 and not multiprocessing.active_children()
     assert_same(undisturbed, train(tones_recipe(*RECIPE), **where))
 
 
