@@ -242,14 +242,16 @@ def load(
         if workers
         else _read_ahead(_Reading(read), planned)
     )
-    others = multiprocessing.active_children()
+    before = set(multiprocessing.active_children())
+    batches = iter(loaded)
+    processes = set(multiprocessing.active_children()) - before
     try:
-        for batch in loaded:
+        for batch in batches:
             if isinstance(batch, AsrkitError):
                 raise batch
             yield batch
     except (StopWaiting, GeneratorExit):
-        for process in set(multiprocessing.active_children()) - set(others):  # it may wait for a silent server
+        for process in processes:  # it may wait for a silent server
             process.terminate()
         raise
 
