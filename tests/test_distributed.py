@@ -214,7 +214,7 @@ def test_one_that_is_asked_to_stop_while_dev_is_decoded_stops_all(data_dir, tmp_
     stop = """
 import os, signal
 import asrkit.run, asrkit.validate as module
-asrkit.run.VALIDATION_SECONDS = 1.0  # several batches for each
+asrkit.run.CPU_VALIDATION_S = 1.0  # several batches for each
 greedy = module.greedy
 def ask(*arguments):
     os.kill(os.getpid(), signal.SIGTERM)

@@ -88,7 +88,7 @@ def ask_to_stop():
 def test_asked_to_stop_while_dev_is_decoded_it_saves_at_once_and_decodes_dev_again(
     data_dir, undisturbed, tmp_path, validation, monkeypatch
 ):
-    monkeypatch.setattr("asrkit.run.VALIDATION_SECONDS", 1.0)  # several batches
+    monkeypatch.setattr("asrkit.run.CPU_VALIDATION_S", 1.0)  # several batches
     decoded, greedy = [], validate_module.greedy
 
     def stop_there(*arguments):
