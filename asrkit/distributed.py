@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional  # before there is a group, which its default arguments would keep for ever
 from torch import Tensor
 
 from asrkit.device import choose_device
@@ -142,9 +143,8 @@ def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
     ranks = Ranks(int(os.environ["RANK"]), size)
     own = _own_device(choose_device(device))
     try:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo", timeout=TIMEOUT)
-        yield ranks, own
-        dist.destroy_process_group()
+        with _group(own):
+            yield ranks, own
     except SaidElsewhereError:
         raise
     except AsrkitError as error:
@@ -159,6 +159,23 @@ def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
             f"({str(error).splitlines()[0].strip()}); if it said nothing, it was killed, perhaps because memory ran "
             "out: --resume goes on from the last checkpoint, with as many processes as you like"
         ) from error
+
+
+@contextmanager
+def _group(device: torch.device) -> Iterator[None]:
+    """The group of all processes, from here to the end, also when that is an error.
+
+    Gloo's threads must have ended before Python does: one that still frees a tensor then aborts the process. NCCL is
+    left alone after an error, as what it waits for may never come.
+    """
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    try:
+        yield
+    except BaseException:
+        if device.type == "cpu":
+            dist.destroy_process_group()
+        raise
+    dist.destroy_process_group()
 
 
 def _own_device(device: torch.device) -> torch.device:
