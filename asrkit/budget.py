@@ -14,7 +14,7 @@ import torch
 from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.augment import Augmentation
 from asrkit.batches import read_batch
-from asrkit.epochs import Epoch, Rows
+from asrkit.epochs import Epoch, Rows, Speeds
 from asrkit.errors import AsrkitError
 from asrkit.shards import JoinedIndex
 from asrkit.update import Updater
@@ -51,6 +51,7 @@ def measure(
     batches: Sequence[Rows],
     augmentation: Augmentation | None = None,
     *,
+    fastest: Speeds | None = None,
     readers: int = 0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Speed:
@@ -70,7 +71,7 @@ def measure(
         # Twice: the first of a shape makes kernels ready that a training goes on using, which in bfloat16 takes long.
         for _ in range(2):
             start = clock()
-            batch = read_batch(index, rows, augmentation=augmentation, share=updater.share)
+            batch = read_batch(index, rows, augmentation=augmentation, fastest=fastest, share=updater.share)
             read = clock()
             try:
                 trial.update(batch, lr=0.0, step=number)
@@ -98,6 +99,8 @@ def faster_precision(
     index: JoinedIndex,
     batches: Sequence[Rows],
     augmentation: Augmentation | None = None,
+    *,
+    fastest: Speeds | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> torch.dtype:
     """float32 or bfloat16, whichever a copy does the batch of middle length faster in.
@@ -105,7 +108,7 @@ def faster_precision(
     On CPUs with bfloat16 instructions neither always is: of small products most of the time goes into getting ready.
     """
     middle = sorted(batches, key=lambda rows: _padded_s(index, rows))[len(batches) // 2]
-    batch = read_batch(index, middle, augmentation=augmentation, share=updater.share)
+    batch = read_batch(index, middle, augmentation=augmentation, fastest=fastest, share=updater.share)
     took: dict[torch.dtype, float] = {}
     for precision in (torch.float32, torch.bfloat16):
         trial = updater.trial()

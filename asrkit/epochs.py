@@ -28,6 +28,8 @@ from asrkit.shards import JoinedIndex
 Rows = NDArray[np.int64]  # row numbers of an index
 
 LENGTH_JITTER = 0.08  # buckets are cut from lengths blurred by so much: 4 % padding, and batches that differ by epoch
+WINDOW_HOURS = 1000.0  # planned, and read, at a time, of speech on this machine
+REMOTE_WINDOW_HOURS = 20.0  # of speech far away: two are 3 GB of FLAC, and enough for utterances of like lengths
 AT_A_TIME = 1 << 20  # utterances looked at, where all are
 
 
@@ -152,6 +154,13 @@ class Epoch:
 
     def _seconds(self, rows: Rows) -> NDArray[np.float64]:
         return seconds_of(self._index, rows)
+
+
+def window_shards(index: JoinedIndex) -> int:
+    """How many shards are planned at a time: all (0) of a corpus that is not large."""
+    hours, most = index.seconds / 3600, REMOTE_WINDOW_HOURS if index.is_remote else WINDOW_HOURS
+    shards = int(index.rows[-1]["shard"]) + 1
+    return max(1, int(shards * most / hours)) if hours > most else 0
 
 
 def plan_epoch(index: JoinedIndex, plan: EpochPlan, epoch: int) -> Epoch:

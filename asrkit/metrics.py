@@ -16,14 +16,18 @@ class Metrics:
         self._board = _tensorboard(run) if tensorboard else None
         self._wandb = _wandb(run, wandb) if wandb else None
 
-    def forget_after(self, step: int) -> None:
-        """Drops what a killed run wrote after the checkpoint that is resumed, and a line cut off in the middle."""
+    def forget_after(self, step: int, validated: int) -> None:
+        """Drops what a killed run wrote after the checkpoint that is resumed, and a line cut off in the middle.
+
+        `validated` is the last step whose dev lines stay: a checkpoint may be older than the validation of its step.
+        """
         if not self.path.exists():
             return
         kept = []
         for line in self.path.read_text(encoding="utf-8").splitlines():
             try:
-                if json.loads(line)["step"] <= step:
+                record = json.loads(line)
+                if record["step"] <= (validated if record["kind"] == "dev" else step):
                     kept.append(line + "\n")
             except ValueError:
                 break
@@ -55,7 +59,7 @@ class Unwritten(Metrics):
     def __init__(self) -> None:
         pass
 
-    def forget_after(self, step: int) -> None:
+    def forget_after(self, step: int, validated: int) -> None:
         """Nothing."""
 
     def write(self, kind: str, step: int, epoch: int, **numbers: Any) -> None:

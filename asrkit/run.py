@@ -17,16 +17,23 @@ import numpy as np
 import torch
 
 from asrkit.atomic import write_whole
-from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.augment import Augmentation
-from asrkit.batches import load
 from asrkit.budget import Speed, faster_precision, fit_steps, measure
 from asrkit.checkpoint import build, run_folders, save_checkpoint
 from asrkit.device import choose_precision, choose_replicas, has_bfloat16, loader_workers
 from asrkit.distributed import ALONE, Ranks
-from asrkit.epochs import Epoch, EpochPlan, Rows, Speeds, eval_batches, fastest_speeds, plan_epoch
+from asrkit.epochs import (
+    Epoch,
+    EpochPlan,
+    Rows,
+    Speeds,
+    eval_batches,
+    fastest_speeds,
+    plan_epoch,
+    window_shards,
+)
 from asrkit.errors import AsrkitError
-from asrkit.features import LogMel
+from asrkit.mel_statistics import take_statistics
 from asrkit.noise_data import noise_dir, open_noise, surroundings
 from asrkit.progress import Progress
 from asrkit.recipe import Recipe, section_from_json
@@ -41,12 +48,8 @@ from asrkit.validate import Validation, validate
 # Padded seconds in a batch of validation. On a CPU each thread holds one; 60 s are as fast there as 120 s, and smaller.
 CPU_VALIDATION_S = 60.0
 VALIDATION_S = 120.0
-STATISTICS_S = 3600.0  # of sound that train mean and variance are taken from: seconds of work
+LEFT_OPEN = {"train.precision": "auto", "train.batch_seconds": 0}  # the run has chosen, and keeps to it
 MAY_CHANGE = ("train.workers", "train.save_minutes", "train.max_bad_steps")  # when resuming: no number depends on them
-WINDOW_HOURS = 1000.0  # planned, and read, at a time, of speech on this machine
-REMOTE_WINDOW_HOURS = (
-    20.0  # of speech far away: two windows are 3 GB of FLAC, and enough for utterances of like lengths
-)
 CORPUS_BATCHES = 200  # in an epoch, where the recipe leaves the size of a batch open: small corpora need updates
 BATCH_SECONDS = (20.0, 320.0)  # least and most that this choice gives
 
@@ -168,13 +171,6 @@ def open_run(
     )
 
 
-def window_shards(train: JoinedIndex) -> int:
-    """How many shards are planned at a time: all (0) of a corpus that is not large."""
-    hours, most = train.seconds / 3600, REMOTE_WINDOW_HOURS if train.is_remote else WINDOW_HOURS
-    shards = int(train.rows[-1]["shard"]) + 1
-    return max(1, int(shards * most / hours)) if hours > most else 0
-
-
 def _open_augmentation(record: dict[str, Any], data_dir: str | Path, seed: int) -> Augmentation:
     """With the noises and rooms that the run began with.
 
@@ -201,7 +197,7 @@ def _keep_settings(recipe: Recipe, record: dict[str, Any], folder: Path) -> None
         began = record[section][item] if isinstance(record.get(section), dict) else wanted
         if key in MAY_CHANGE:
             record[section][item] = wanted
-        elif wanted != began:
+        elif wanted != began and wanted != LEFT_OPEN.get(key):
             raise AsrkitError(
                 f"{folder} began with {key}={began}; --resume cannot make it {wanted}: leave it out, or start a new run"
             )
@@ -241,7 +237,7 @@ def build_updater(run: Run, device: torch.device, ranks: Ranks = ALONE, *, stati
     torch.manual_seed(run.settings.seed)
     model, features = build(run.record, len(run.tokenizer.labels))
     if statistics:
-        _take_statistics(features, run)
+        take_statistics(features, run.train, run.plan)
     return Updater(
         model,
         features,
@@ -253,25 +249,6 @@ def build_updater(run: Run, device: torch.device, ranks: Ranks = ALONE, *, stati
         parts=run.record["replicas"] * run.settings.accumulate,
         ranks=ranks,
     )
-
-
-def _take_statistics(features: LogMel, run: Run) -> None:
-    """Mean and deviation of each mel bin over the sound of evenly spread utterances, an hour of it at most.
-
-    They are taken from the shards that training begins with, which are all of them where the data is small: shards that
-    are far away are not fetched for it.
-    """
-    mean_s = max(1.0, float(run.train.rows["samples"].mean())) / SAMPLE_RATE_HZ
-    there = np.sort(next(plan_epoch(run.train, run.plan, 0).windows()).order)
-    rows = there[np.unique(np.linspace(0, len(there) - 1, int(STATISTICS_S / mean_s) + 1).astype(np.int64))]
-    total, squares = torch.zeros(2, features.mels, dtype=torch.float64)
-    count = 0
-    for batch in load(run.train, [(0, part) for part in np.array_split(rows, max(1, len(rows) // 16))]):
-        log_mel, _, sounding = features.raw(batch.waveforms, batch.lengths)
-        sound = log_mel[sounding].double()  # (frames, F)
-        total, squares, count = total + sound.sum(0), squares + sound.square().sum(0), count + len(sound)
-    mean = total / count
-    features.set_statistics(mean.float(), (squares / count - mean.square()).clamp(min=0).sqrt().float())
 
 
 def with_fitting_rows(run: Run, updater: Updater, progress: Progress) -> Run:
@@ -316,11 +293,11 @@ def fix_schedule(run: Run, updater: Updater, *, minutes: float | None, began: fl
     with progress.bar("measuring the speed", None):
         # Where the clock fixes the steps, it may choose the type, too; with epochs all CPUs do the same.
         if minutes is not None and run.settings.precision == "auto" and has_bfloat16(updater.device):
-            faster = faster_precision(updater, run.train, some, run.augmentation)
+            faster = faster_precision(updater, run.train, some, run.augmentation, fastest=run.fastest)
             updater.precision = ranks.of_first(lambda: faster)
         # On a CPU, loader processes take the cores that the training would have.
         readers = 0 if updater.device.type == "cpu" else loader_workers(updater.device, run.settings.workers)
-        speed = measure(updater, run.train, some, run.augmentation, readers=readers)
+        speed = measure(updater, run.train, some, run.augmentation, fastest=run.fastest, readers=readers)
         if minutes is None:
             epochs = run.settings.epochs
             steps = sum(len(plan_epoch(run.train, run.plan, epoch)) for epoch in range(epochs))

@@ -193,7 +193,7 @@ def _train(
         training = fix_schedule(training, updater, minutes=minutes, began=began, progress=progress)
     position = _restore(training, updater, progress)
     metrics = open_metrics()
-    metrics.forget_after(position.step)
+    metrics.forget_after(position.step, position.validated)
     try:
         if not ranks.of_first(lambda: (folder / "train.json").exists()):
             position = _loop(training, updater, position, metrics, progress)

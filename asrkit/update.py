@@ -78,7 +78,7 @@ class Started:
         if numbers.device.type == "cuda":
             self._numbers = torch.empty(numbers.shape, pin_memory=True).copy_(numbers, non_blocking=True)
             self._ready = torch.cuda.Event()
-            self._ready.record()
+            self._ready.record(torch.cuda.current_stream(numbers.device))
         else:
             self._numbers = numbers
 
@@ -216,6 +216,8 @@ class Updater:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """What `state` gave."""
         self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:  # the device may be another one
+            group["fused"] = self._fused
         if state.get("scaler"):
             self.scaler.load_state_dict(state["scaler"])
 

@@ -23,9 +23,8 @@ from figures import Figures
 
 from asrkit.audio import SAMPLE_RATE_HZ
 from asrkit.checkpoint import build
-from asrkit.epochs import EpochPlan, fastest_speeds, plan_epoch
+from asrkit.epochs import EpochPlan, fastest_speeds, plan_epoch, window_shards
 from asrkit.recipe import load_recipe
-from asrkit.run import window_shards
 from asrkit.settings import TrainSettings
 from asrkit.shards import INDEX_DTYPE, Index, JoinedIndex
 

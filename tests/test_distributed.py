@@ -252,7 +252,7 @@ def test_one_that_is_killed_ends_the_others_with_a_line(data_dir, tmp_path):
             2,
             "import os\nfrom asrkit import run\nfrom asrkit.errors import AsrkitError\n"
             "def fail(*a):\n    raise AsrkitError('no disk here')\n"
-            "if os.environ['RANK'] == '1': run._take_statistics = fail\n",
+            "if os.environ['RANK'] == '1': run.take_statistics = fail\n",
             "process 1 of 2: no disk here",
         ),
         (

@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import load_file
 from tones import make_tones, tones_recipe
 
+from asrkit import epochs as epochs_module
 from asrkit import remote, window_cache
-from asrkit import run as run_module
 from asrkit.checkpoint import last_checkpoint, load_checkpoint
 from asrkit.epochs import EpochPlan, plan_epoch
 from asrkit.errors import AsrkitError
@@ -100,7 +100,7 @@ def test_training_from_a_web_server_is_training_from_a_folder(data_dir, web, tmp
     """The same weights; each shard fetched once an epoch, and never more than two windows of them are here."""
     for name in ("WINDOW_HOURS", "REMOTE_WINDOW_HOURS"):
         seconds = open_data(data_dir, "tones").index("train").seconds
-        monkeypatch.setattr(run_module, name, 1.01 * seconds / SHARDS / 3600)
+        monkeypatch.setattr(epochs_module, name, 1.01 * seconds / SHARDS / 3600)
     monkeypatch.setattr(window_cache, "PREFETCHED", 1)
     most = 0
     turn = window_cache._turn
@@ -150,7 +150,7 @@ def test_asked_to_stop_while_the_server_is_silent_it_saves_and_goes_on_with_anot
 ):
     seconds = open_data(data_dir, "tones").index("train").seconds
     for name in ("WINDOW_HOURS", "REMOTE_WINDOW_HOURS"):
-        monkeypatch.setattr(run_module, name, 1.01 * seconds / SHARDS / 3600)
+        monkeypatch.setattr(epochs_module, name, 1.01 * seconds / SHARDS / 3600)
     recipe = tones_recipe("train.epochs=2", "train.batch_seconds=1.5")
     undisturbed = train(recipe, data_dir=data_dir, exp_dir=tmp_path / "here", device="cpu")
     where = dict(data_dir=web.address, exp_dir=tmp_path / "there", run="run", resume=True, device="cpu")

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from asrkit import train as train_module
 from asrkit import validate as validate_module
 from asrkit.checkpoint import checkpoint_folder, last_checkpoint
 from asrkit.errors import AsrkitError
+from asrkit.live import Live
 from asrkit.progress import Silent
 from asrkit.stop import stop_signals
 from asrkit.train import train
@@ -154,10 +156,57 @@ def test_asked_to_stop_while_dev_does_not_come_it_saves_at_once(data_dir, undist
     told = Told()
     where = dict(data_dir=data_dir, exp_dir=tmp_path, run="run", resume=True, device="cpu", progress=told)
     with monkeypatch.context() as patched:
+        patched.setattr("asrkit.device.LAST_WORK_S", 0.1)
         patched.setattr(validate_module, "read_batch", silent)
         run = train(tones_recipe(*RECIPE), **where)
     comes.set()
     assert told.stops == 1 and not dev(run)
+    assert_same(undisturbed, train(tones_recipe(*RECIPE), **where))
+
+
+def test_a_process_that_was_asked_to_stop_ends_though_one_of_its_threads_waits_for_dev(data_dir, tmp_path):
+    script = f"""
+import os, signal, sys, threading, time
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from tones import tones_recipe
+import asrkit.device, asrkit.run, asrkit.validate as module
+from asrkit.train import train
+asrkit.device.LAST_WORK_S = 0.1
+asrkit.run.choose_replicas = lambda *a: 2
+read = module.read_batch
+def silent(*arguments, **named):
+    if os.path.exists({str(tmp_path / "tones" / "run" / "recipe.json")!r}):  # not while the speed is measured
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        time.sleep(600)
+    return read(*arguments, **named)
+module.read_batch = silent
+train(tones_recipe({", ".join(map(repr, RECIPE))}), data_dir={str(data_dir)!r}, exp_dir={str(tmp_path)!r}, run="run",
+      device="cpu")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert last_checkpoint(tmp_path / "tones" / "run") is not None
+
+
+def test_killed_between_dev_and_the_second_save_of_a_step_dev_is_told_once(
+    data_dir, undisturbed, tmp_path, monkeypatch
+):
+    """A save is due in every step, so that the last one of an epoch is saved before dev is decoded, and again then."""
+    save = train_module._save
+
+    def killed(run, updater, position):
+        if position.validated == position.step:
+            raise KeyboardInterrupt
+        save(run, updater, position)
+
+    where = dict(data_dir=data_dir, exp_dir=tmp_path, run="run", resume=True, device="cpu")
+    with monkeypatch.context() as patched:
+        patched.setattr(Live, "minutes_since_save", 1e6)
+        patched.setattr(train_module, "_save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(tones_recipe(*RECIPE), **where)
+    run = tmp_path / "tones" / "run"
+    assert len(dev(run)) == 1 and int(last_checkpoint(run).name) == dev(run)[0][0]
     assert_same(undisturbed, train(tones_recipe(*RECIPE), **where))
 
 

@@ -282,6 +282,17 @@ def test_resuming_keeps_the_settings_that_numbers_depend_on(data_dir, tmp_path):
     train(tones_recipe("train.epochs=1", "train.workers=2"), resume=True, **arguments)
 
 
+def test_what_the_first_command_left_open_it_may_leave_open_again(data_dir, tmp_path):
+    recipe = tones_recipe("train.epochs=1", "train.precision=auto", "train.batch_seconds=0")
+    where = dict(data_dir=data_dir, exp_dir=tmp_path, run="run", resume=True, device="cpu")
+    run = train(recipe, **where)
+    began = json.loads((run / "recipe.json").read_text(encoding="utf-8"))["train"]
+    assert began["precision"] == "float32" and began["batch_seconds"] == 20
+    assert train(recipe, **where) == run
+    with pytest.raises(AsrkitError, match=r"began with train\.precision=float32; --resume cannot make it bfloat16"):
+        train(tones_recipe("train.precision=bfloat16"), **where)
+
+
 def test_tensorboard_gets_the_numbers_too(data_dir, tmp_path):
     run = train(tones_recipe("train.epochs=2"), data_dir=data_dir, exp_dir=tmp_path, device="cpu", tensorboard=True)
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

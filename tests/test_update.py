@@ -14,6 +14,7 @@ from asrkit.augment import Augmentation
 from asrkit.batches import read_batch
 from asrkit.budget import faster_precision
 from asrkit.checkpoint import build
+from asrkit.epochs import Speeds
 from asrkit.shards import Index, JoinedIndex
 from asrkit.update import Updater, ctc_losses, learning_rate
 
@@ -63,6 +64,27 @@ def test_the_faster_precision_is_that_of_the_fastest_update(tones, monkeypatch, 
     chosen = faster_precision(trained, tones, [np.array([0, 1])], clock=lambda: next(ticks))
     assert str(chosen) == f"torch.{faster}"
     assert trained.precision == torch.float32  # its own is untouched
+
+
+def test_the_speed_is_measured_on_what_training_hears(tones, monkeypatch):
+    """At twice its speed an utterance may have too few frames; a loss that is not finite is looked into for long."""
+    read, reading = budget.read_batch, []
+    monkeypatch.setattr(budget, "read_batch", lambda *a, **named: reading.append(named) or read(*a, **named))
+    unhurried = Speeds((1.0, 2.0), np.ones(len(tones), np.uint8))
+    augmentation = Augmentation(replace(TONES.augment, speeds=(1.0, 2.0)), seed=1)
+    for measure in (budget.measure, faster_precision):
+        measure(updater(), tones, [np.arange(4)], augmentation, fastest=unhurried)
+    assert len(reading) > 2 and all(named["fastest"] is unhurried for named in reading)
+
+
+def test_an_optimiser_goes_on_on_another_device():
+    """MPS has no fused kernel, and its state says so."""
+    trained, resumed = updater(), updater()
+    state = trained.state()
+    for group in state["optimizer"]["param_groups"]:
+        group["fused"] = False
+    resumed.load_state(state)
+    assert all(group["fused"] for group in resumed.optimizer.param_groups)
 
 
 @pytest.mark.parametrize(("readers", "step_s"), [(0, 5.0), (2, 2.0), (8, 1.0)])
