@@ -13,6 +13,7 @@ from asrkit.errors import AsrkitError
 PART = ".part"  # ends every temporary name
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
+_NO_FOLDER = {errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
 
 
 def part_of(path: Path) -> Path:
@@ -22,7 +23,13 @@ def part_of(path: Path) -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file to write; it takes the place of `path` when the block ends well, and is removed when not."""
+    """A binary file to write; it takes the place of `path` when the block ends well, and is removed when not.
+
+    Raises:
+        AsrkitError: what is there is no file (a device, a folder), which would be gone.
+    """
+    if path.exists() and not path.is_file():
+        raise AsrkitError(f"{path} is there and is no file; wanted the name of a file")
     part = part_of(path)
     try:
         with part.open("wb") as file:
@@ -63,4 +70,6 @@ def storing_in(folder: Path) -> Iterator[None]:
             inside = where.is_relative_to(folder) or folder.is_relative_to(where)
             fate = "cannot be written" if inside else "cannot be read"
             raise AsrkitError(f"{where} {fate} ({error.strerror}); change its permissions or choose another") from error
+        if error.errno in _NO_FOLDER:
+            raise AsrkitError(f"{where} cannot be written ({error.strerror}); choose another place") from error
         raise

@@ -7,6 +7,7 @@ Shapes: S samples, B utterances, T frames, F mel bins, M masks.
 
 import math
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -108,6 +109,20 @@ class Augmentation:
     surroundings: Surroundings = Surroundings()
     seed: int = 0
 
+    def unheard(self, asked: Iterable[str]) -> list[str]:
+        """For each of the settings that somebody asked for (as section.key), and that can do nothing, a line."""
+        around, settings = self.surroundings, self.settings
+        ways = (
+            ("noise_p", settings.noise_p, around.noises, "noises", "FOLDER"),
+            ("reverb_p", settings.reverb_p, around.responses, "rooms", "--rir FOLDER"),
+        )
+        return [
+            f"augment.{key}={share:g} changes nothing, for there are no {what}; wanted augment.noise=NAME with some: "
+            f"asrkit prepare-noise {given} --name NAME"
+            for key, share, sounds, what, given in ways
+            if share > 0 and not sounds and f"augment.{key}" in asked
+        ]
+
     def draw(self, *, epoch: int, row: int, fastest: float = math.inf) -> Draws:
         """The choices for this utterance in this epoch; it is never spoken faster than `fastest`."""
         settings = self.settings
@@ -170,11 +185,12 @@ def spec_augment(log_mel: Tensor, lengths: Tensor, masks: Tensor, settings: Augm
     """Frames and mel bins set to 0, the mean of a normalised spectrogram (SpecAugment, arXiv 1904.08779).
 
     log_mel (B, T, F), lengths (B,), masks (B, M, 2) as in Draws -> (B, T, F). A time mask is at most
-    `time_mask_share` of its own utterance, so that short ones keep something to read.
+    `time_mask_share` of its own utterance, in whole frames, so that short ones keep something to read.
     """
     _, frames, mels = log_mel.shape
     time, mel = masks.split([settings.time_masks, settings.mel_masks], dim=1)
-    hidden = _masked(time, lengths[:, None] * settings.time_mask_share, lengths[:, None], frames)[:, :, None]
+    widest = torch.floor(lengths * settings.time_mask_share)[:, None]
+    hidden = _masked(time, widest, lengths[:, None], frames)[:, :, None]
     widest_mel = torch.full_like(lengths, min(settings.mel_mask_bins, mels))[:, None]
     hidden = hidden | _masked(mel, widest_mel, torch.full_like(widest_mel, mels), mels)[:, None, :]
     return log_mel.masked_fill(hidden, 0.0)

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from asrkit.atomic import storing_in, write_whole
 from asrkit.audio import SAMPLE_RATE_HZ, Samples, encode
 from asrkit.augment import Augmentation, Draws, spec_augment
+from asrkit.epochs import EpochPlan, window_shards
 from asrkit.errors import AsrkitError
 from asrkit.features import LogMel
+from asrkit.mel_statistics import take_statistics
 from asrkit.noise_data import noise_dir, open_noise, surroundings
 from asrkit.preview_page import Heard, Utterance, preview_page
 from asrkit.progress import Progress, Silent
@@ -51,7 +53,7 @@ class _Preview:
             said.append(f"{draws.gain_db:+.0f} dB")
         if draws.codec:
             said.append(draws.codec)
-        return ", ".join(said) or "nothing but masks"
+        return ", ".join(said) or ("nothing but masks" if draws.masks.any() else "as recorded")
 
     def _picture(self, sound: Samples, draws: Draws | None) -> NDArray[np.float32]:
         """The features (F, T) that the model gets, from 0 to 1, high pitches first."""
@@ -83,7 +85,11 @@ def augment_preview(
     settings: AugmentSettings = recipe.augment.in_force()
     found = surroundings([open_noise(noise_dir(data_dir) / name) for name in settings.noise])
     augmentation = Augmentation(settings, found, recipe.train.seed)
+    for line in augmentation.unheard(recipe.overridden):
+        progress.warn(line)
     features = LogMel(**asdict(recipe.features))
+    plan = EpochPlan(recipe.train.seed, recipe.train.batch_seconds, window_shards(index))
+    take_statistics(features, index, plan)  # as a training does
     preview = _Preview(index, augmentation, features)
     rows = np.unique(np.linspace(0, len(index) - 1, utterances).round().astype(int)).tolist()
     path = Path(out)
@@ -94,6 +100,7 @@ def augment_preview(
             bar.advance()
     title = f"{recipe.name} on {data_set.name}: what training hears"
     with storing_in(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, preview_page(title, settings, shown).encode("utf-8"))
     progress.say(f"{path}: {len(rows)} utterances, before and after")
     return path

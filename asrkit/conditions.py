@@ -12,16 +12,18 @@ from pathlib import Path
 import numpy as np
 
 from asrkit import audio
-from asrkit.acoustics import add_noises, piece_of, reverberate
+from asrkit.acoustics import add_noises, mean_power, piece_of, reverberate
 from asrkit.audio import Samples
-from asrkit.augment import Sounds
+from asrkit.augment import NamedSounds, Remembered
 from asrkit.checksums import file_state
 from asrkit.errors import AsrkitError
 from asrkit.noise_data import MARKER, NOISE, RESPONSE, open_noise
 from asrkit.noise_files import SoundFile, sounds_of
+from asrkit.settings import SNR_DB
 
 SNRS_DB = (20.0, 10.0, 5.0, 0.0)
 SEED = 1
+_LEAVE_OUT = "take it away, or let asrkit prepare-noise leave it out"
 
 
 class ConditionError(AsrkitError):
@@ -42,6 +44,10 @@ class SoundFiles:
         one = self.files[i]
         return audio.read(one.path, start_s=one.start_s, end_s=one.end_s, channel=one.channel or 0)
 
+    def name(self, i: int) -> str:
+        """Its file."""
+        return str(self.files[i].path)
+
     @property
     def fingerprint(self) -> str:
         """Changes with the files, and with what is taken of them."""
@@ -54,19 +60,19 @@ class SoundFiles:
 
 @dataclass(frozen=True)
 class Condition:
-    """Where utterances are heard: in rooms, among noises, or both."""
+    """Where utterances are heard: in rooms, or among noises."""
 
     name: str
     fingerprint: str  # changes with anything that changes what is heard
-    noises: Sounds | None = None
+    noises: NamedSounds | None = None
     snr_db: float = 0.0
-    responses: Sounds | None = None
+    responses: NamedSounds | None = None
 
     def heard(self, sound: Samples, row: int) -> Samples:
         """The utterance (S,) in that place of its split; as long as before.
 
         Raises:
-            ConditionError: a noise or a room cannot be read.
+            ConditionError: a noise or a room cannot be read, or is silent.
         """
         where, which, start = np.random.default_rng((SEED, row)).random(3).tolist()
         if self.responses is not None:
@@ -77,11 +83,15 @@ class Condition:
         return sound
 
 
-def _one_of(sounds: Sounds, share: float) -> Samples:
+def _one_of(sounds: NamedSounds, share: float) -> Samples:
+    which = int(share * len(sounds))
     try:
-        return sounds.audio(int(share * len(sounds)))
+        sound = sounds.audio(which)
     except AsrkitError as error:
-        raise ConditionError(f"{error}; take it away, or let asrkit prepare-noise leave it out") from error
+        raise ConditionError(f"{error}; {_LEAVE_OUT}") from error
+    if mean_power(sound) == 0:
+        raise ConditionError(f"{sounds.name(which)} holds nothing but silence; {_LEAVE_OUT}")
+    return sound
 
 
 def conditions_of(
@@ -92,10 +102,14 @@ def conditions_of(
     Both are folders of sounds, manifests, or what `asrkit prepare-noise` made.
 
     Raises:
-        AsrkitError: nothing is found there, or ratios are given without noises.
+        AsrkitError: nothing is found there, or ratios are given without noises, or are none that can be heard.
     """
     if snrs_db is not None and noise is None:
         raise AsrkitError("--snr is given without noises; wanted --noise, a folder of them")
+    least, most = SNR_DB
+    for snr_db in snrs_db or ():
+        if not least <= snr_db <= most:
+            raise AsrkitError(f"--snr {snr_db:g} is no level to test at; wanted dB from {least:g} to {most:g}")
     found = []
     if noise is not None:
         noises, mark = _open(Path(noise), NOISE)
@@ -108,11 +122,11 @@ def conditions_of(
     return found
 
 
-def _open(source: Path, kind: str) -> tuple[Sounds, str]:
+def _open(source: Path, kind: str) -> tuple[NamedSounds, str]:
     if not (source / MARKER).is_file():
-        files = SoundFiles(tuple(sounds_of(source)))
-        return files, files.fingerprint
+        files = SoundFiles(tuple(sounds_of(source, ", or what prepare-noise made (data/NAME)")))
+        return Remembered(files), files.fingerprint
     prepared = open_noise(source)
     if kind not in prepared.indexes:
         raise AsrkitError(f"{source} holds no {kind}; it has {', '.join(prepared.indexes)}")
-    return prepared.indexes[kind], prepared.indexes[kind].fingerprint
+    return Remembered(prepared.indexes[kind]), prepared.indexes[kind].fingerprint

@@ -23,8 +23,8 @@ class SoundFile:
     meta: dict[str, Any] = field(default_factory=dict)
 
 
-def sounds_of(source: Path) -> list[SoundFile]:
-    """All in a folder, by name, or those that a manifest lists.
+def sounds_of(source: Path, hint: str = "") -> list[SoundFile]:
+    """All in a folder, by name, or those that a manifest lists. `hint` says what else might be given.
 
     Raises:
         AsrkitError: there are none.
@@ -37,7 +37,7 @@ def sounds_of(source: Path) -> list[SoundFile]:
             for one in read_manifest(source, texts=False)
         ]
     else:
-        raise AsrkitError(f"{source} is not there; wanted a folder of sounds, a manifest, or prepared noises")
+        raise AsrkitError(f"{source} is not there; wanted a folder of sounds or a manifest{hint}")
     if not found:
         raise AsrkitError(f"{source} has no sound file; wanted {', '.join(SOUND_SUFFIXES)}")
     return found

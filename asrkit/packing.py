@@ -25,7 +25,7 @@ from asrkit.shard_writer import ShardWriter, shard_is_finished
 from asrkit.shards import sidecar_path
 from asrkit.workers import SPAWN, submit, worker_pool
 
-UNREADABLE = "unreadable"
+UNREADABLE, SILENT = "unreadable", "silent"
 PEAK = 0.9  # of what is to be as loud as 16 bits hold: impulse responses come at any level, and fade to very little
 TINY = 1e-9
 _UTTERANCES_FOR_A_PROCESS = 100  # fewer are done before another process has started
@@ -129,6 +129,9 @@ def _write_sample(writer: ShardWriter, record: dict[str, Any]) -> None:
         samples = audio.read(record["audio"], **cut)
     except AsrkitError as error:
         writer.leave_out(record["key"], UNREADABLE, str(error))
+        return
+    if record.get("must_sound") and not samples.any():
+        writer.leave_out(record["key"], SILENT, f"{record['audio']} holds nothing but silence")
         return
     if record.get("to_peak"):
         samples = samples * np.float32(PEAK / max(float(np.abs(samples).max()), TINY))

@@ -12,6 +12,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,11 @@ def prepare_noise(
     `collections` are names of noise_sources.SOURCES, which are downloaded; `rooms` are so many simulated ones, drawn
     from the seed.
 
+    A data set that is there may grow; it never loses what it was made of.
+
     Raises:
-        AsrkitError: nothing is given or found in it, a folder that cannot serve, a manifest with a mistake, or rooms
-            without the simulator.
+        AsrkitError: nothing is given or found in it, a folder that cannot serve or holds something else, a manifest
+            with a mistake, or rooms without the simulator.
     """
     sources = {NOISE: [Path(path) for path in noise], RESPONSE: [Path(path) for path in rir]}
     if not any(sources.values()) and not collections and not rooms:
@@ -65,23 +68,26 @@ def prepare_noise(
     if name != Path(name).name or name.startswith("."):
         raise AsrkitError(f"--name {name!r} cannot name a folder in {data_dir}; wanted a plain word")
     folder = Path(data_dir) / name
+    for path in chain.from_iterable(sources.values()):
+        if (path / MARKER).is_file():
+            raise AsrkitError(f"{path} is prepared already; train with augment.noise={path.name}, or give its sounds")
+    sounds = {kind: [sound for path in given for sound in sounds_of(path)] for kind, given in sources.items()}
     with storing_in(folder), only_one(folder, "prepare", progress.warn):
         paths = {kind: [os.path.abspath(path) for path in given] for kind, given in sources.items()}
         made_of = {"sources": paths, "collections": list(collections), "rooms": rooms, "seed": seed}
         _claim(folder, {"schema": SCHEMA, "kind": NOISE} | made_of)
-        sounds = {kind: [sound for path in given for sound in sounds_of(path)] for kind, given in sources.items()}
         for collection in collections:
-            source, root = fetch_source(collection, folder / "download", progress)
-            for kind, patterns in ((NOISE, source.noise), (RESPONSE, source.rir)):
-                paths_there = [path for pattern in patterns for path in sorted(root.glob(pattern))]
-                sounds[kind] += sounds_among(root, paths_there)
+            for kind, found in _collected(collection, folder / "download", progress).items():
+                sounds[kind] += found
         workers = workers or usable_cores()
         if rooms:
             simulated = simulate_rooms(folder / "simulated", rooms, seed=seed, workers=workers, progress=progress)
             sounds[RESPONSE] += sounds_of(simulated)
         plan = _plan(folder / "plan", sounds, progress)
         packing.remove_unplanned(plan, folder)
-        tasks, _ = packing.unfinished(plan, folder / "plan", folder)
+        tasks, stale = packing.unfinished(plan, folder / "plan", folder)
+        if stale:
+            progress.say(f"{stale} shards hold other sounds by now: made anew")
         if tasks:
             (folder / MARKER).unlink(missing_ok=True)
             packing.pack(tasks, workers=workers, progress=progress)
@@ -96,16 +102,52 @@ def prepare_noise(
 
 
 def _claim(folder: Path, source: dict[str, Any]) -> None:
-    """Notes what the folder is made of; refuses one that holds something else."""
+    """Notes what the folder is made of; refuses one that holds something else, or would lose a part of what it holds:
+    trainings that began with it could not go on."""
     path = folder / "source.json"
     there = sorted(item.name for item in folder.iterdir() if not item.name.startswith("."))
-    try:
-        ours = not there or json.loads(path.read_text(encoding="utf-8"))["kind"] == NOISE
-    except (OSError, ValueError, KeyError, TypeError):
-        ours = False
-    if not ours:
-        raise AsrkitError(f"{folder} holds {there[0]!r} and no noises: choose another --name")
+    if there:
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+            lost = _lost(before, source) if before["kind"] == NOISE else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            lost = None
+        if lost is None:
+            raise AsrkitError(f"{folder} holds {there[0]!r} and no noises: choose another --name")
+        if lost and (folder / MARKER).exists():
+            raise AsrkitError(
+                f"{folder} was also made of {', '.join(lost)}; wanted that, too, or another --name (or delete {folder})"
+            )
     write_whole(path, (json.dumps(source, indent=1) + "\n").encode("utf-8"))
+
+
+def _lost(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What the first source.json names and the second does not."""
+    lost = []
+    for kind, option in ((NOISE, ""), (RESPONSE, "--rir ")):
+        lost += [f"{option}{path}" for path in before["sources"][kind] if path not in now["sources"][kind]]
+    lost += [f"--fetch {name}" for name in before["collections"] if name not in now["collections"]]
+    if before["rooms"] > now["rooms"] or (before["rooms"] and before["seed"] != now["seed"]):
+        lost.append(f"--rooms {before['rooms']} --seed {before['seed']}")
+    return lost
+
+
+def _collected(name: str, folder: Path, progress: Progress) -> dict[str, list[SoundFile]]:
+    """The sounds of a published collection, by kind.
+
+    Raises:
+        AsrkitError: there is none of a kind that the collection is known for.
+    """
+    source, root = fetch_source(name, folder, progress)
+    found = {}
+    for kind, patterns in ((NOISE, source.noise), (RESPONSE, source.rir)):
+        found[kind] = sounds_among(root, [path for pattern in patterns for path in sorted(root.glob(pattern))])
+        if patterns and not found[kind]:
+            raise AsrkitError(
+                f"{name} unpacked to {root} has no {kind} ({', '.join(patterns)}): it is published in another form by "
+                "now; wanted its folders by hand: asrkit prepare-noise FOLDER --rir FOLDER"
+            )
+    return found
 
 
 def _plan(folder: Path, sounds: dict[str, list[SoundFile]], progress: Progress) -> Plan:
@@ -155,6 +197,7 @@ def _records(sound: SoundFile, kind: str, keys: Counter[str]) -> Iterator[dict[s
             "text": "",
             "meta": sound.meta,
             "to_peak": kind == RESPONSE,
+            "must_sound": True,
         }
 
 

@@ -108,7 +108,7 @@ def simulate_rooms(folder: Path, count: int, *, seed: int, workers: int, progres
 
 
 def _told(room: dict[str, Any]) -> dict[str, Any]:
-    """What a report may group by."""
+    """What the list says of it, and the shards then."""
     return {key: value for key, value in room.items() if key.endswith(("_s", "_m"))}
 
 

@@ -158,6 +158,9 @@ def open_run(
         record["train"] = asdict(settings)
     record.setdefault("replicas", choose_replicas(device, settings.batch_seconds) if ranks.size == 1 else 1)
     record.setdefault("window_shards", window_shards(train))
+    augmentation = _open_augmentation(record, data_dir, settings.seed)
+    for line in augmentation.unheard(recipe.overridden):
+        progress.warn(line)
     return Run(
         folder=folder,
         record=record,
@@ -167,7 +170,7 @@ def open_run(
         dev=dev,
         dev_batches=eval_batches(dev, CPU_VALIDATION_S if device.type == "cpu" else VALIDATION_S),
         plan=EpochPlan(seed=settings.seed, batch_seconds=settings.batch_seconds, window_shards=record["window_shards"]),
-        augmentation=_open_augmentation(record, data_dir, settings.seed),
+        augmentation=augmentation,
     )
 
 
@@ -389,6 +392,9 @@ def _tell(run: Run, updater: Updater, speed: Speed, epoch: Epoch, progress: Prog
         f"{run.record['model']['name']}: {parameters / 1e6:.2f} M parameters, {len(run.tokenizer.labels)} labels, on "
         f"{updater.device} in {precision}; {run.train.seconds / 3600:.2f} h of speech, {len(run.train)} utterances"
     )
+    around = run.augmentation.surroundings
+    if around.noises or around.responses:
+        progress.say(f"heard among {len(around.noises or ())} noises and in {len(around.responses or ())} rooms")
     progress.say(
         f"{run.steps} steps, {round(run.epochs, 1):g} epochs, in batches of {run.settings.batch_seconds:g} s, "
         f"{epoch.padding:.1%} padding; memory {speed.peak_memory_mb:,.0f} MB; run {run.folder}"

@@ -122,6 +122,9 @@ class FeaturesSettings(Section):
         )
 
 
+SNR_DB = (-20.0, 60.0)  # from where speech is no longer heard to where noise is not
+
+
 @dataclass(frozen=True, kw_only=True)
 class AugmentSettings(Section):
     """How training utterances are varied, in this order; dev and test never are. What is drawn depends on the seed, the
@@ -150,7 +153,7 @@ class AugmentSettings(Section):
         _require(ok, "augment.speeds", self.speeds, "one or more factors from 0.5 to 2")
         for key in ("speed_p", "reverb_p", "noise_p", "gain_p", "codec_p", "masks_p"):
             self._check_range(key, 0, 1)
-        for key, low, high in (("noise_snr_db", -20.0, 60.0), ("gain_db", -60.0, 30.0)):
+        for key, low, high in (("noise_snr_db", *SNR_DB), ("gain_db", -60.0, 30.0)):
             least, most = getattr(self, key)
             wanted = f"two numbers that do not fall, from {low:g} to {high:g}"
             _require(low <= least <= most <= high, f"augment.{key}", (least, most), wanted)

@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from house import House, Told
 
+from asrkit.checkpoint import load_checkpoint
 from asrkit.conditions import conditions_of
 from asrkit.errors import AsrkitError
 from asrkit.prepare_noise import prepare_noise
+from asrkit.search import greedy
+from asrkit.shards import open_data
 
 RATE_HZ = 16_000
 
@@ -87,7 +91,9 @@ def test_mistakes(street: Path, tmp_path: Path) -> None:
     for arguments, message in (
         ((None, None, [5.0]), "--snr is given without noises; wanted --noise"),
         ((tmp_path / "empty",), "empty has no sound file; wanted .wav"),
-        ((tmp_path / "nowhere",), "nowhere is not there; wanted a folder of sounds"),
+        ((tmp_path / "nowhere",), "nowhere is not there; wanted .* a manifest, or what prepare-noise made"),
+        ((street, None, [5.0, -400.0]), "--snr -400 is no level to test at; wanted dB from -20 to 60"),
+        ((street, None, [1e9]), r"--snr 1e\+09 is no level to test at"),
     ):
         with pytest.raises(AsrkitError, match=message):
             conditions_of(*arguments)
@@ -108,6 +114,18 @@ def test_decode_reports_every_condition(house: House, street: Path, rooms: Path)
     assert texts[0] == texts[1]
     values = [np.load(house.run / "decode" / f"test-{name}log-probs" / "log_probs.npy") for name in ("", "rooms-")]
     assert values[0].shape == values[1].shape and not np.array_equal(*values)
+
+
+def test_beside_conditions_test_is_heard_as_it_was_recorded(house: House, street: Path) -> None:
+    house.decode(noise=street, snrs_db=[0.0])
+    trained, test = load_checkpoint(house.run), open_data(house.root / "data", "mine").index("test")
+    said = []
+    for row in range(len(test)):
+        sound = torch.from_numpy(test.audio(row))[None]
+        log_probs, _ = trained.log_probs(sound, torch.tensor([sound.shape[1]]))
+        said.append(greedy(log_probs[0].numpy(), trained.tokenizer).text)
+    assert [line["hypothesis"] for line in house.hypotheses("test-greedy")] == said
+    assert [line["hypothesis"] for line in house.hypotheses("test-street_0_dB-greedy")] != said
 
 
 def test_log_probs_are_kept_for_each_condition(house: House, street: Path) -> None:
@@ -145,6 +163,14 @@ def test_a_noise_that_cannot_be_read_ends_it_and_no_utterance_is_lost(house: Hou
     (street / "1.wav").unlink()
     counts = [report["utterances"] for report in house.decode(noise=street, snrs_db=[10.0])]
     assert counts[0] == counts[1] > 0
+
+
+@pytest.mark.parametrize("kind", ["noise", "rir"])
+def test_what_is_silent_is_no_condition(house: House, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "silence").mkdir()
+    soundfile.write(tmp_path / "silence" / "a.wav", np.zeros(RATE_HZ), RATE_HZ)
+    with pytest.raises(AsrkitError, match=r"silence/a\.wav holds nothing but silence; take it away, or let asrkit"):
+        house.decode(**{kind: tmp_path / "silence"})
 
 
 def test_the_folder_that_one_is_in_has_a_name(rooms: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,6 +137,14 @@ def test_masks_by_hand():
     assert torch.equal(masked, expected)
 
 
+def test_no_time_mask_is_wider_than_its_share():
+    settings = AugmentSettings(time_masks=1, time_mask_share=0.06, mel_masks=0)
+    widest = torch.tensor([[[0.9999, 0.0]]])
+    for frames, most in ((20, 1), (60, 3), (100, 6), (115, 6)):
+        masked = spec_augment(torch.ones(1, 120, 4), torch.tensor([frames]), widest, settings)[0]
+        assert int((masked == 0).all(dim=1).sum()) == most
+
+
 def test_without_masks_nothing_is_hidden():
     settings = AugmentSettings(time_masks=0, mel_masks=0)
     x = torch.randn(2, 5, 4)

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import tarfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -110,6 +111,37 @@ def test_what_cannot_be_read_is_named_and_left_out(noises: Path, tmp_path: Path)
     assert any("broken" in line for line in told.warned)
 
 
+def test_what_is_silent_is_named_and_left_out(noises: Path, tmp_path: Path) -> None:
+    soundfile.write(noises / "nothing.wav", np.zeros(RATE_HZ), RATE_HZ)
+    told = Told()
+    meta = prepare_noise(noise=[noises], rir=[noises], data_dir=tmp_path, progress=told)
+    assert [meta["counts"][kind]["left_out"] for kind in ("noise", "rir")] == [{"silent": 1}, {"silent": 1}]
+    assert sum("nothing.wav holds nothing but silence" in line for line in told.warned) == 2
+
+
+def test_a_set_never_loses_what_it_was_made_of(noises: Path, rooms: Path, tmp_path: Path) -> None:
+    before = prepare_noise(noise=[noises], rir=[rooms], data_dir=tmp_path / "data")
+    other = write(tmp_path / "other" / "bell.wav", 1.0).parent
+    (tmp_path / "empty").mkdir()
+    lost = f"noise was also made of {noises}, --rir {rooms}; wanted that, too, or another --name"
+    for arguments, message in (
+        ({"noise": [other]}, lost),
+        ({"noise": [noises, tmp_path / "empty"]}, "empty has no sound file"),
+        ({"noise": [noises, tmp_path / "data" / "noise"]}, "noise is prepared already; train with augment.noise=noise"),
+    ):
+        with pytest.raises(AsrkitError, match=message):
+            prepare_noise(data_dir=tmp_path / "data", **arguments)
+        assert open_noise(tmp_path / "data" / "noise").meta == before
+        assert prepare_noise(noise=[noises], rir=[rooms], data_dir=tmp_path / "data") == before
+    told = Told()
+    more = prepare_noise(noise=[other, noises], rir=[rooms], data_dir=tmp_path / "data", progress=told)
+    assert more["counts"]["noise"]["clips"] == before["counts"]["noise"]["clips"] + 1
+    assert "1 shards hold other sounds by now: made anew" in told.said
+    with pytest.raises(AsrkitError, match="empty has no sound file"):
+        prepare_noise(noise=[tmp_path / "empty"], data_dir=tmp_path / "data", name="new")
+    assert not (tmp_path / "data" / "new").exists()
+
+
 def test_mistakes(noises: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad").mkdir()
@@ -214,6 +246,33 @@ def test_off_by_one_switch(heard_in: Augmentation, tmp_path: Path) -> None:
 
 
 # Published collections ---------------------------------------------------------------------------------------------
+
+
+def test_musan_is_downloaded_without_its_speech(tmp_path: Path, noises: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = (noises / "street.wav").read_bytes()
+    names = ("noise/free-sound/noise-free-sound-0000.wav", "music/fma/music-fma-0000.wav", "speech/us-gov/a.wav")
+    for members, wanted in (({f"musan/{name}": sound for name in names}, 2), ({"musan2/noise/a.wav": sound}, None)):
+        content = tar_of(members)
+        with serving({"musan.tar.gz": content}) as server:
+            md5 = hashlib.md5(content).hexdigest()  # noqa: S324  # as published
+            archive = replace(SOURCES["musan"].archive, url=server.url("musan.tar.gz"), md5=md5, size=len(content))
+            monkeypatch.setitem(SOURCES, "musan", replace(SOURCES["musan"], archive=archive))
+            if wanted is None:
+                with pytest.raises(AsrkitError, match=r"musan unpacked to .* has no noise \(musan/noise/.*by hand"):
+                    prepare_noise(collections=["musan"], data_dir=tmp_path, name="changed")
+                return
+            meta = prepare_noise(collections=["musan"], data_dir=tmp_path, name="musan")
+            assert meta["counts"]["noise"]["clips"] == wanted and set(meta["counts"]) == {"noise"}
+
+
+def tar_of(members: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return packed.getvalue()
 
 
 def zip_of(members: dict[str, bytes], modes: dict[str, int] | None = None) -> bytes:

@@ -73,7 +73,9 @@ def metrics(run: Path, kind: str) -> list[dict]:
 def test_training_learns_and_leaves_a_run_that_can_be_used(data_dir, tmp_path):
     told = Told()
     run = train(
-        tones_recipe("train.epochs=20", "train.patience=0", "train.batch_seconds=1.5", "train.lr=2e-2"),
+        tones_recipe(
+            "train.epochs=20", "train.patience=0", "train.batch_seconds=1.5", "train.lr=2e-2", "augment.masks_p=0.3"
+        ),
         data_dir=data_dir,
         exp_dir=tmp_path,
         device="cpu",
@@ -82,7 +84,7 @@ def test_training_learns_and_leaves_a_run_that_can_be_used(data_dir, tmp_path):
     assert run.parent == tmp_path / "tones"
     dev = metrics(run, "dev")
     assert len(dev) == 20
-    assert min(line["cer"] for line in dev) < 0.6  # 1.0 untrained; 0.27 to 0.42 with several seeds
+    assert min(line["cer"] for line in dev) < 0.6  # 1.0 untrained; 0, 0, .04, .27 and .58 with five seeds
     assert {"loss", "lr", "grad_norm", "blank_rate", "audio_s_per_s"} <= metrics(run, "train")[0].keys()
     record = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
     assert record["data"]["name"] == "tones"
