@@ -29,6 +29,8 @@ KEPT_MB = (
 )  # a weight: weights and two moments, float32, of the last two, the best and the next checkpoint
 SPARED = 0.2  # of the memory, for everything else
 MOST_SECONDS = 20_000.0  # of a batch that is tried: more teaches no better
+TELLING_MB = 256.0  # that a process must grow by: allocators keep, and give back, about a tenth of that
+PATIENCE_S = 20.0  # for a batch that is tried on a CPU
 
 
 @dataclass(frozen=True)
@@ -182,14 +184,30 @@ def _limit(per_s: dict[str, float], workers: int) -> tuple[str, float]:
 def _largest_batch(run: Run, updater: Updater, longest: Rows) -> tuple[float, float | None]:
     """Peak memory in MB of the longest batch, and the padded seconds of utterances that long that would fit."""
     memory_mb = _try(run, updater, longest)
-    seconds = _padded_s(run, longest)
     if updater.device.type == "cuda":
         return memory_mb, _largest_on_gpu(run, updater, longest, fits=len(longest))
     free_mb = _free_memory_mb()
-    more_mb = _try(run, updater, np.resize(longest, 2 * len(longest))) - memory_mb
-    if free_mb is None or more_mb <= 0:
+    if free_mb is None:
         return memory_mb, None
-    return memory_mb, round(min(MOST_SECONDS, seconds * max(1.0, free_mb * (1 - SPARED) / more_mb)), 1)
+    return memory_mb, _largest_on_cpu(run, updater, longest, peak_mb=memory_mb, spare_mb=free_mb * (1 - SPARED))
+
+
+def _largest_on_cpu(run: Run, updater: Updater, longest: Rows, *, peak_mb: float, spare_mb: float) -> float:
+    """The padded seconds of such utterances for which there is room: doubled until they tell what a second takes.
+
+    A process says only how much it ever had, and the first batches fit into what it has already. As long as one takes
+    less than TELLING_MB more it is taken to take that, so that the answer is rather too small.
+    """
+    rows = longest
+    while True:
+        before_s, rows = _padded_s(run, rows), np.resize(longest, 2 * len(rows))
+        began = time.monotonic()
+        more_mb = _try(run, updater, rows) - peak_mb
+        seconds = _padded_s(run, rows)
+        fits_s = min(MOST_SECONDS, max(seconds, (seconds - before_s) * spare_mb / max(more_mb, TELLING_MB)))
+        if more_mb >= TELLING_MB or fits_s == MOST_SECONDS or time.monotonic() - began > PATIENCE_S:
+            return round(fits_s, 1)
+        peak_mb += max(0.0, more_mb)
 
 
 def _largest_on_gpu(run: Run, updater: Updater, longest: Rows, *, fits: int = 0, fails: int = 0) -> float:
@@ -233,7 +251,9 @@ def _free_mb(folder: Path) -> float:
 
 def _show(found: DryRun, progress: Progress) -> None:
     shares = ", ".join(f"{part} {share:.0%}" for part, share in found.shares.items())
-    loaders = f"{found.loader_workers} loader processes" if found.loader_workers else "loading in turn with training"
+    loaders = (
+        f"{found.loader_workers} loader processes" if found.loader_workers else "loading on the training's own cores"
+    )
     largest = f"{found.largest_batch_seconds:,.0f} s" if found.largest_batch_seconds else "unknown here"
     if found.largest_batch_seconds == MOST_SECONDS:
         largest += " and more"

@@ -397,5 +397,5 @@ def _tell(run: Run, updater: Updater, speed: Speed, epoch: Epoch, progress: Prog
         progress.say(f"heard among {len(around.noises or ())} noises and in {len(around.responses or ())} rooms")
     progress.say(
         f"{run.steps} steps, {round(run.epochs, 1):g} epochs, in batches of {run.settings.batch_seconds:g} s, "
-        f"{epoch.padding:.1%} padding; memory {speed.peak_memory_mb:,.0f} MB; run {run.folder}"
+        f"{epoch.padding:.1%} padding; memory {speed.peak_memory_mb:,.0f} MB"
     )

@@ -191,6 +191,7 @@ def _train(
     training, updater = ranks.together(begin)
     if "schedule" not in training.record:
         training = fix_schedule(training, updater, minutes=minutes, began=began, progress=progress)
+        progress.say(f"run {folder}")
     position = _restore(training, updater, progress)
     metrics = open_metrics()
     metrics.forget_after(position.step, position.validated)

@@ -10,7 +10,7 @@ from house import Told
 from tones import TONE_S, make_tones, tones_recipe
 
 from asrkit.checkpoint import build
-from asrkit.dry_run import _limit, dry_run
+from asrkit.dry_run import _limit, _padded_s, dry_run
 from asrkit.errors import AsrkitError, SaidElsewhereError
 from asrkit.train import train
 from asrkit.update import Updater
@@ -50,6 +50,31 @@ def test_what_a_step_waits_for() -> None:
     assert _limit({"loader": 8.0, "transfer": 1.0, "compute": 2.0}, 2) == ("loader", 4.0)
     assert _limit({"loader": 8.0, "transfer": 1.0, "compute": 2.0}, 4) == ("compute", 3.0)
     assert _limit({"loader": 1.0, "transfer": 2.0, "compute": 1.0}, 4) == ("transfer", 3.0)
+
+
+@pytest.mark.parametrize(
+    ("mb_a_second", "largest_s"),
+    [
+        (5.0, 3200.0),  # 16 GB of 20 are spared by nobody else: 16,000 / 5
+        (100.0, 160.0),
+        (0.1, 20_000.0),  # and more
+    ],
+)
+def test_the_largest_batch_is_what_the_memory_has_room_for(
+    data_dir: Path, tmp_path: Path, monkeypatch, mb_a_second: float, largest_s: float
+) -> None:
+    """The process had 1,250 MB before, into which the first batches fit: it only says how much it ever had."""
+    high_mb = [1250.0]
+
+    def tried(run, updater, rows) -> float:
+        high_mb[0] = max(high_mb[0], 1100 + mb_a_second * _padded_s(run, rows))
+        return high_mb[0]
+
+    monkeypatch.setattr("asrkit.dry_run._try", tried)
+    monkeypatch.setattr("asrkit.dry_run._free_memory_mb", lambda: 20_000.0)
+    recipe = tones_recipe("train.batch_seconds=4")
+    found = dry_run(recipe, data_dir=data_dir, exp_dir=tmp_path, device="cpu")
+    assert found.largest_batch_seconds == pytest.approx(largest_s, rel=0.1)
 
 
 def test_it_begins_where_the_training_would(data_dir: Path, tmp_path: Path) -> None:
