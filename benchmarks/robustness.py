@@ -56,6 +56,7 @@ def rows_of(
     prepare(recipe, data_dir=data_dir, manifest=manifest, progress=told)
     prepare_noise(noise=[noises[False]], rooms=ROOMS, data_dir=data_dir, name="surroundings", progress=told)
     found: dict[str, dict[str | None, dict[str, Any]]] = {}
+    steps = set()
     for name, settings in (("plain", []), ("augmented", AUGMENTED)):
         run = train(
             with_overrides(recipe, ["train.patience=0", *options.settings, *settings]),
@@ -73,8 +74,10 @@ def rows_of(
         in_noise = decode(run, noise=noises[True], snrs_db=[SNR_DB], **where)
         in_rooms = decode(run, rir=options.shared / "speech" / "rir_real", **where)
         found[name] = {report["condition"]: report for report in [*in_noise, *in_rooms]}
-        step = json.loads((run / "train.json").read_text(encoding="utf-8"))["step"]
-        told.say(f"{run}: {step} steps")
+        steps.add(json.loads((run / "train.json").read_text(encoding="utf-8"))["step"])
+    if len(steps) > 1:
+        raise SystemExit(f"the trainings had {' and '.join(map(str, sorted(steps)))} steps; wanted as many for both")
+    told.say(f"{steps.pop()} steps each")
     return found
 
 

@@ -60,6 +60,8 @@ class Bench:
         """Audio-seconds a second, and the share of the time in which the loader was waited for."""
         run = self.trained("english", SPEED_SETTINGS, SPEED_MINUTES, "speed")
         lines = [line for line in lines_of(run) if line["kind"] == "train"]
+        if len(lines) < 2:
+            raise SystemExit(f"{run} had too few steps to tell its speed; wanted more minutes, or smaller batches")
         before, *later = lines[-max(2, len(lines) // 2) :]
         clock_s = later[-1]["seconds"] - before["seconds"]  # whatever was done in it
         mean = {

@@ -4,6 +4,7 @@ import importlib
 import json
 import subprocess
 import sys
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from asrkit.error_rates import Counts
@@ -122,6 +124,41 @@ def test_a_training_step_is_measured(tmp_path: Path) -> None:
     (rows,) = found["tables"].values()
     assert [row["rnn"] for row in rows] == ["gru", "lstm"] and all(row["usual"] > 0 for row in rows)
     assert {target["limit"] for target in found["targets"]} in ({1.1}, {1.1, 1.5})
+
+
+@pytest.mark.slow
+def test_the_loader_is_measured_beside_a_plain_one(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "loader.py"), "--hours", "0.005", "--shared", str(tmp_path / "nothing")]
+    done = subprocess.run([*command, "--json", str(tmp_path / "a.json")], capture_output=True, text=True)
+    assert done.returncode in (0, 1), done.stderr  # 1: a busy machine had less than is wanted
+    found = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    (rows,) = found["tables"].values()
+    assert [row["augmentation"] for row in rows] == ["plain", "speed, room and noise on all"]
+    assert all(row["asrkit"] > 0 and row["webdataset + torchaudio"] > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_what_is_for_a_gpu_goes_to_its_end_on_a_cpu(script: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """Speed, learning curve and report of networks that are as small as can be."""
+    train_gpu = script("train_gpu")
+    speech = tmp_path / "shared" / "speech"
+    speech.mkdir(parents=True)
+    numbers, lines = np.random.default_rng(1), []
+    for number in range(24):
+        soundfile.write(speech / f"{number}.wav", numbers.normal(0, 0.1, 16_000), 16_000)
+        split = ("train", "train", "dev", "test")[number % 4]
+        lines.append({"audio": f"{number}.wav", "text": "A WORD", "split": split, "speaker": f"s{number}"})
+    (speech / "english.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    monkeypatch.setattr(train_gpu, "SPEED_MINUTES", 0.2)
+    small = ["model.hidden=8", "model.layers=1", "model.conv_channels=2,2", "model.conv_mel_kernels=5,5"]
+    small += ["model.conv_time_kernels=5,5", "train.batch_seconds=4"]
+    options = Namespace(settings=small, shared=tmp_path / "shared", device="cpu", minutes=0.1)
+    bench = train_gpu.Bench(options, tmp_path)
+    bench.speed()
+    bench.converged("english")
+    assert [what.split(",")[0] for what in bench.figures.tables] == ["deepspeech2", "english", "english"]
+    (speed,) = next(iter(bench.figures.tables.values()))
+    assert speed["audio_s_per_s"] > 0 and 0 <= speed["waiting"] <= 1 and speed["precision"] == "float32"
 
 
 def test_the_plan_of_a_large_corpus_is_measured(script: Any, tmp_path: Path) -> None:

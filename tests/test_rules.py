@@ -222,6 +222,18 @@ def test_recipes_know_little(path: Path) -> None:
         assert standard or module in RECIPES_MAY_IMPORT | siblings, f"{name_of(path)} imports {module}"
 
 
+def test_the_architecture_has_the_layers_that_are_enforced() -> None:
+    contracts = tomllib.loads((HOUSE / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    enforced = [set(re.split(r"\s*[|:]\s*", line)) for line in contracts["contracts"][0]["layers"]]
+    text = (HOUSE / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text[text.index("| layer | files |") :].split("\n\n")[0].splitlines()[2:]
+    told = [set(line.split("|")[2].replace("`", "").replace(" ", "").split(",")) for line in table]
+    assert told == enforced
+    named = set(re.findall(r"^- ([\w`, ]+?)(?:, a verb of its own|, a verb each| of .*)?: ", text, re.MULTILINE))
+    explained = {name for line in named for name in line.replace("`", "").replace(" ", "").split(",")}
+    assert set().union(*enforced) - explained == set()
+
+
 def test_light_modules_import_no_torch() -> None:
     present = [name for name in TORCH_FREE if importlib.util.find_spec(f"asrkit.{name}")]
     assert present == list(TORCH_FREE)
