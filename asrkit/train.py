@@ -113,7 +113,7 @@ def train(
     Raises:
         AsrkitError: another training is at work in the run, no data, a data set that does not match, no utterance that
             CTC can align, too many updates that are not finite, a sample that cannot be read, a loader process that
-            died, a checkpoint that cannot be written, or another process of the training that has ended.
+            died, a checkpoint or metrics that cannot be written, or another process of the training that has ended.
     """
     with ExitStack() as held, joined(device) as (ranks, target), one_core_here(target), _failures_in_one_line():
 
@@ -125,18 +125,21 @@ def train(
             return folder, started_from
 
         folder, started_from = ranks.of_first(take)
-        return _train(
-            recipe,
-            data=data,
-            data_dir=data_dir,
-            folder=folder,
-            minutes=minutes,
-            init_from=started_from,
-            device=target,
-            ranks=ranks,
-            open_metrics=lambda: Metrics(folder, wandb=wandb, tensorboard=tensorboard) if ranks.first else Unwritten(),
-            progress=progress if ranks.first else Silent(),
-        )
+        with storing_in(folder):
+            return _train(
+                recipe,
+                data=data,
+                data_dir=data_dir,
+                folder=folder,
+                minutes=minutes,
+                init_from=started_from,
+                device=target,
+                ranks=ranks,
+                open_metrics=lambda: (
+                    Metrics(folder, wandb=wandb, tensorboard=tensorboard) if ranks.first else Unwritten()
+                ),
+                progress=progress if ranks.first else Silent(),
+            )
 
 
 @contextmanager

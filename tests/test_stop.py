@@ -1,5 +1,6 @@
 """What stops a training: SIGTERM, whatever it is doing, and no room on the GPU. It goes on as if nothing had been."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -22,6 +23,7 @@ from asrkit import validate as validate_module
 from asrkit.checkpoint import checkpoint_folder, last_checkpoint
 from asrkit.errors import AsrkitError
 from asrkit.live import Live
+from asrkit.metrics import Metrics
 from asrkit.progress import Silent
 from asrkit.stop import stop_signals
 from asrkit.train import train
@@ -186,6 +188,20 @@ train(tones_recipe({", ".join(map(repr, RECIPE))}), data_dir={str(data_dir)!r}, 
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert last_checkpoint(tmp_path / "tones" / "run") is not None
+
+
+def test_a_disk_that_is_full_when_dev_is_told_is_one_line_and_it_goes_on(data_dir, undisturbed, tmp_path, monkeypatch):
+    def full(self, *arguments, **numbers):
+        raise OSError(errno.ENOSPC, "No space left on device", str(self.path))
+
+    where = dict(data_dir=data_dir, exp_dir=tmp_path, run="run", resume=True, device="cpu")
+    with monkeypatch.context() as patched:
+        patched.setattr(Metrics, "write", full)
+        with pytest.raises(
+            AsrkitError, match=r"no room left to write .*metrics\.jsonl; free some space and start again"
+        ):
+            train(tones_recipe(*RECIPE), **where)
+    assert_same(undisturbed, train(tones_recipe(*RECIPE), **where))
 
 
 def test_killed_between_dev_and_the_second_save_of_a_step_dev_is_told_once(
