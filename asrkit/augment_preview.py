@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from asrkit.atomic import storing_in, write_whole
 from asrkit.audio import SAMPLE_RATE_HZ, Samples, encode
 from asrkit.augment import Augmentation, Draws, spec_augment
+from asrkit.device import one_core_here
 from asrkit.epochs import EpochPlan, window_shards
 from asrkit.errors import AsrkitError
 from asrkit.features import LogMel
@@ -89,11 +90,12 @@ def augment_preview(
         progress.warn(line)
     features = LogMel(**asdict(recipe.features))
     plan = EpochPlan(recipe.train.seed, recipe.train.batch_seconds, window_shards(index))
-    take_statistics(features, index, plan)  # as a training does
     preview = _Preview(index, augmentation, features)
     rows = np.unique(np.linspace(0, len(index) - 1, utterances).round().astype(int)).tolist()
     path = Path(out)
-    with progress.bar("augmenting", len(rows), "utterances") as bar:
+    # One core: several threads wait for each other at each small product, where something else wants the cores.
+    with one_core_here(torch.device("cpu")), progress.bar("augmenting", len(rows), "utterances") as bar:
+        take_statistics(features, index, plan)  # as a training does
         shown = []
         for row in rows:
             shown.append(preview.utterance(row))
