@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from asrkit.atomic import part_of, storing_in, write_whole
-from asrkit.errors import AsrkitError
+from asrkit.errors import AsrkitError, UnreachableError
 
 RETRIES = 5
 FIRST_WAIT_S = 0.5  # before the first retry; doubled each time
@@ -108,7 +108,8 @@ def fetch(address: str, path: Path, size: int | None = None, *, again: bool = Fa
     """Makes the file on this machine, where it is not there yet, for all processes that ask for it.
 
     Raises:
-        AsrkitError: it does not exist there, cannot be reached, or is not of that size.
+        UnreachableError: the server is silent, or refuses.
+        AsrkitError: it does not exist there, or is not of that size.
     """
     with storing_in(path.parent), _locked(path):
         if path.exists() and not again:
@@ -135,7 +136,8 @@ def _patiently(address: str, take: Callable[[Any, str], Any]) -> Any:
     """What `take` makes of the store and the name in it; what fails is tried again, a little later each time.
 
     Raises:
-        AsrkitError: it failed to the last, or a package is missing.
+        UnreachableError: it failed to the last.
+        AsrkitError: a package is missing, or nothing knows such addresses.
         FileNotFoundError: there is no such file.
     """
     try:
@@ -155,7 +157,9 @@ def _patiently(address: str, take: Callable[[Any, str], Any]) -> Any:
         except Exception as error:  # every store has errors of its own
             if not left or isinstance(error, PermissionError):
                 line = (str(error) or type(error).__name__).splitlines()[0]
-                raise AsrkitError(f"{address} cannot be read ({line}); start again when it can be") from error
+                raise UnreachableError(
+                    f"{address} cannot be read ({line}); start again when it can be, a training with --resume"
+                ) from error
             time.sleep(wait_s)
             wait_s *= 2
     raise AssertionError("unreachable")

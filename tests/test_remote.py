@@ -19,9 +19,11 @@ from tones import make_tones, tones_recipe
 
 from asrkit import epochs as epochs_module
 from asrkit import remote, window_cache
-from asrkit.checkpoint import last_checkpoint, load_checkpoint
+from asrkit.checkpoint import find_run, last_checkpoint, load_checkpoint
+from asrkit.decode import decode
 from asrkit.epochs import EpochPlan, plan_epoch
-from asrkit.errors import AsrkitError
+from asrkit.errors import AsrkitError, UnreachableError
+from asrkit.log_probs import log_probs_of
 from asrkit.shards import JoinedIndex, open_data, resolve_data
 from asrkit.train import train
 from asrkit.trained_data import data_of
@@ -45,13 +47,14 @@ def data_dir(tmp_path_factory):
 class Web:
     """A web server over a folder; `asked` counts what was asked for, `fails` are statuses of the next answers.
 
-    `silence` says of a path that it is not answered before `comes` is set.
+    `silence` says of a path that it is not answered before `comes` is set, `down` that it cannot be had.
     """
 
     def __init__(self, folder: Path) -> None:
         self.asked: Counter[str] = Counter()
         self.fails: list[int] = []
         self.silence: Callable[[str], bool] = lambda path: False
+        self.down: Callable[[str], bool] = lambda path: False
         self.comes = threading.Event()
         web = self
 
@@ -60,8 +63,8 @@ class Web:
                 web.asked[self.path.lstrip("/")] += 1
                 if web.silence(self.path):
                     web.comes.wait(60)
-                if web.fails:
-                    self.send_error(web.fails.pop(0))
+                if web.fails or web.down(self.path):
+                    self.send_error(web.fails.pop(0) if web.fails else 503)
                 else:
                     super().do_GET()
 
@@ -221,6 +224,38 @@ def test_it_is_decoded_from_where_it_was_trained_on(web, tmp_path):
     assert len(data.index("test").audio(0)) == data.index("test").rows[0]["samples"]
 
 
+def test_a_server_that_is_gone_while_decoding_is_no_damage(web, tmp_path):
+    """Else its utterances would be counted as unreadable, and the rest taken for the whole."""
+    train(tones_recipe("train.epochs=1"), data_dir=web.address, exp_dir=tmp_path, device="cpu")
+    web.down = lambda path: "/test/shard-" in path
+    with pytest.raises(
+        UnreachableError, match=r"^http\S+/test/shard-000000\.tar cannot be read \(503, .+\); start aga"
+    ):
+        decode(exp_dir=tmp_path, device="cpu")
+    web.down = lambda path: False
+    checkpoint = load_checkpoint(find_run(None, tmp_path))
+    assert log_probs_of(checkpoint, data_of(checkpoint).index("test"), tmp_path / "kept").unreadable == {}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_server_that_is_gone_while_training_is_told_to_resume(data_dir, web, tmp_path, monkeypatch, workers):
+    seconds = open_data(data_dir, "tones").index("train").seconds
+    for name in ("WINDOW_HOURS", "REMOTE_WINDOW_HOURS"):
+        monkeypatch.setattr(epochs_module, name, 1.01 * seconds / SHARDS / 3600)
+    recipe = tones_recipe("train.epochs=1", "train.batch_seconds=1.5", f"train.workers={workers}")
+    where = dict(data_dir=web.address, exp_dir=tmp_path / "there", run="run", resume=True, device="cpu")
+    web.down = lambda path: "/train/shard-" in path and sum("/train/shard-" in name for name in web.asked) > 3
+    with pytest.raises(
+        UnreachableError,
+        match=r"^http\S+/train/shard-\d+\.tar cannot be read \(503, .+\); .+, a training with --resume$",
+    ):
+        train(recipe, **where)
+    web.down = lambda path: False
+    here = train(recipe, data_dir=data_dir, exp_dir=tmp_path / "here", device="cpu")
+    weights, mended = final_weights(here), final_weights(train(recipe, **where))
+    assert all(torch.equal(weights[name], mended[name]) for name in weights)
+
+
 def test_what_was_fetched_is_not_fetched_again_until_it_is_prepared_again(web, tmp_path):
     for _ in range(2):
         data = resolve_data(web.address, None, "tones")
@@ -252,7 +287,8 @@ def test_a_store_that_is_gone_a_cut_shard_and_an_odd_split_are_one_line(web):
     assert not cached(index.folder.parents[3])
     web.fails += [500] * 9
     with pytest.raises(
-        AsrkitError, match=r"http.*prepare\.json cannot be read \(500, .+\); start again when it can be"
+        AsrkitError,
+        match=r"http.*prepare\.json cannot be read \(500, .+\); start again when it can be, a training with --resume",
     ):
         open_data(web.address, "tones")
     web.fails.clear()
