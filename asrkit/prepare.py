@@ -40,6 +40,7 @@ from asrkit.cores import usable_cores
 from asrkit.corpus import read_manifest
 from asrkit.download import fetch_archives, is_archive, unpack_once
 from asrkit.errors import AsrkitError
+from asrkit.folder_names import is_plain
 from asrkit.lock import only_one
 from asrkit.plan import (
     Plan,
@@ -81,7 +82,7 @@ def prepare(
         AsrkitError: a corpus or folder that cannot serve, or too much that had to be left out.
     """
     name = name or (Path(manifest).stem if manifest else recipe.corpus or recipe.name)
-    if name != Path(name).name or name.startswith("."):
+    if not is_plain(name):
         raise AsrkitError(f"--name {name!r} cannot name a folder in {data_dir}; wanted a plain word")
     folder = Path(data_dir) / name
     manifest = manifest or (None if corpus_dir or text_only else recipe.own_manifest())

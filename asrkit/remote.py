@@ -18,6 +18,7 @@ from typing import Any
 
 from asrkit.atomic import part_of, storing_in, write_whole
 from asrkit.errors import AsrkitError, UnreachableError
+from asrkit.folder_names import is_plain
 
 RETRIES = 5
 FIRST_WAIT_S = 0.5  # before the first retry; doubled each time
@@ -41,8 +42,10 @@ def mirror(data_dir: str, name: str) -> Path:
     """The folder of this machine that is to the data set `name` what `data_dir` is, all but the shards in place.
 
     Raises:
-        AsrkitError: no such data, or it cannot be reached; a package for such addresses is missing.
+        AsrkitError: no such data, or it cannot be reached; a package for such addresses is missing; a name that leads
+            out of the folder.
     """
+    check_name(data_dir, name)
     address = f"{data_dir.rstrip('/')}/{name}"
     home = _cache() / sha256(data_dir.rstrip("/").encode()).hexdigest()[:16]
     folder = home / name
@@ -63,6 +66,14 @@ def mirror(data_dir: str, name: str) -> Path:
                 _fetch_small(address, folder, prepared)
                 write_whole(path, prepared)
     return home
+
+
+def check_name(data_dir: str | Path, name: str) -> None:
+    """Refuses a data set's name, which may come from a checkpoint, that is more than the name of a folder in there."""
+    if not is_plain(name):
+        raise AsrkitError(
+            f"{name!r} cannot name a data set in {data_dir}; wanted the plain name of a folder: --data NAME"
+        )
 
 
 def _fetch_small(address: str, folder: Path, prepared: bytes) -> None:
@@ -88,7 +99,7 @@ def _fetch_small(address: str, folder: Path, prepared: bytes) -> None:
 
 def _inside(folder: Path, split: str) -> Path:
     """The split's folder; a name from elsewhere may not lead out of the data set's."""
-    if not split or Path(split).name != split or split == "..":
+    if not is_plain(split):
         raise AsrkitError(f"prepare.json of {folder.name} names a split {split!r}; wanted the plain name of a folder")
     return folder / split
 

@@ -351,8 +351,9 @@ def open_data(data_dir: str | Path, name: str) -> DataSet:
     """The prepared data set data_dir/name; `data_dir` is a folder, or the address of one.
 
     Raises:
-        AsrkitError: there is none, or prepare did not end; it cannot be reached.
+        AsrkitError: there is none, or prepare did not end; it cannot be reached; a name that leads out of the folder.
     """
+    remote.check_name(data_dir, name)
     data_dir = remote.mirror(str(data_dir), name) if remote.is_remote(data_dir) else Path(data_dir)
     folder = data_dir / name
     path = folder / "prepare.json"

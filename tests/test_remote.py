@@ -297,6 +297,21 @@ def test_a_store_that_is_gone_a_cut_shard_and_an_odd_split_are_one_line(web):
         open_data(web.address, "tones")
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "../../x", "/x", "a/b", "a\\b"])
+def test_a_name_that_leads_elsewhere_is_refused_before_anything_is_written(web, tmp_path, name):
+    """It may come from a checkpoint of somebody else's."""
+    beside = tmp_path / "cache" / "x" / "train" / "shard-000000.tar"
+    beside.parent.mkdir(parents=True)
+    beside.write_bytes(b"mine")
+    before = sorted(tmp_path.rglob("*"))
+    for data_dir in (web.address, str(tmp_path)):
+        with pytest.raises(
+            AsrkitError, match=r"^'.*' cannot name a data set in \S+; wanted the plain name of a folder"
+        ):
+            open_data(data_dir, name)
+    assert sorted(tmp_path.rglob("*")) == before and not web.asked
+
+
 def test_an_address_that_nothing_can_open_is_one_line():
     with pytest.raises(
         AsrkitError, match=r"gopher://a/tones/prepare\.json cannot be opened \(Protocol not known: goph"
