@@ -24,6 +24,7 @@ RETRIES = 5
 FIRST_WAIT_S = 0.5  # before the first retry; doubled each time
 SILENCE_S = 30.0  # of a server, after which it is asked again
 MARK = "remote.json"  # in a data set's folder: where it was fetched from
+_ROLES = ("train", "dev", "test")  # that splits have
 _TOKENIZER = ("tokenizer.json", "tokenizer.model")  # the second with subwords only
 _INDEX = ("index.jsonl", "index.npy", "tokens.npy", "index.json")
 
@@ -59,11 +60,12 @@ def mirror(data_dir: str, name: str) -> Path:
                     f"{address}/prepare.json does not exist; wanted the address of a folder with prepared data sets, "
                     "and --data NAME where it is not the recipe's"
                 ) from None
+            splits = _splits(address, prepared)
             path = folder / "prepare.json"
             if not path.is_file() or path.read_bytes() != prepared:
                 path.unlink(missing_ok=True)
                 write_whole(folder / MARK, json.dumps({"address": address}).encode())
-                _fetch_small(address, folder, prepared)
+                _fetch_small(address, folder, splits)
                 write_whole(path, prepared)
     return home
 
@@ -76,11 +78,23 @@ def check_name(data_dir: str | Path, name: str) -> None:
         )
 
 
-def _fetch_small(address: str, folder: Path, prepared: bytes) -> None:
+def _splits(address: str, prepared: bytes) -> list[str]:
+    """The splits that a prepare.json names; it comes from elsewhere, so that their names may not lead there."""
     try:
-        splits = [split for splits in json.loads(prepared)["splits"].values() for split in splits]
-    except (ValueError, KeyError, AttributeError) as error:
-        raise AsrkitError(f"{address}/prepare.json is damaged; upload the data again, prepare.json last") from error
+        meta = json.loads(prepared)
+    except ValueError:
+        meta = None
+    roles = meta.get("splits") if isinstance(meta, dict) and isinstance(meta.get("recipe"), str) else None
+    if not isinstance(roles, dict) or not all(isinstance(roles.get(role), list) for role in {*_ROLES, *roles}):
+        raise AsrkitError(f"{address}/prepare.json is damaged; upload the data again, prepare.json last")
+    splits = [split for names in roles.values() for split in names]
+    for split in splits:
+        if not is_plain(split) or split in ("prepare.json", MARK):
+            raise AsrkitError(f"{address}/prepare.json names a split {split!r}; wanted the plain name of a folder")
+    return splits
+
+
+def _fetch_small(address: str, folder: Path, splits: list[str]) -> None:
     (folder / "tokenizer").mkdir(exist_ok=True)
     for name in _TOKENIZER:
         try:
@@ -89,19 +103,12 @@ def _fetch_small(address: str, folder: Path, prepared: bytes) -> None:
             if name == _TOKENIZER[0]:
                 raise AsrkitError(f"{address}/tokenizer/{name} does not exist; upload the data again") from None
     for split in splits:
-        there = _inside(folder, split)
+        there = folder / split
         there.mkdir(exist_ok=True)
         for old in there.glob("shard-*.tar"):
             old.unlink()
         for name in _INDEX:
             fetch(f"{address}/{split}/{name}", there / name, again=True)
-
-
-def _inside(folder: Path, split: str) -> Path:
-    """The split's folder; a name from elsewhere may not lead out of the data set's."""
-    if not is_plain(split):
-        raise AsrkitError(f"prepare.json of {folder.name} names a split {split!r}; wanted the plain name of a folder")
-    return folder / split
 
 
 def address_of(folder: Path) -> str | None:

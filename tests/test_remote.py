@@ -272,7 +272,7 @@ def test_what_fails_once_is_tried_again(web):
     assert open_data(web.address, "tones").name == "tones"
 
 
-def test_a_store_that_is_gone_a_cut_shard_and_an_odd_split_are_one_line(web):
+def test_a_store_that_is_gone_and_a_cut_shard_are_one_line(web):
     index = open_data(web.address, "tones").index("train")
     shard = web.folder / "tones" / "train" / "shard-000000.tar"
     whole = shard.read_bytes()
@@ -291,10 +291,36 @@ def test_a_store_that_is_gone_a_cut_shard_and_an_odd_split_are_one_line(web):
         match=r"http.*prepare\.json cannot be read \(500, .+\); start again when it can be, a training with --resume",
     ):
         open_data(web.address, "tones")
-    web.fails.clear()
-    (web.folder / "tones" / "prepare.json").write_text('{"splits": {"train": ["../../out"]}}')
-    with pytest.raises(AsrkitError, match=r"names a split '\.\./\.\./out'; wanted the plain name of a folder"):
+
+
+DAMAGED = r"^http\S+/tones/prepare\.json is damaged; upload the data again, prepare\.json last$"
+ODD = r"^http\S+/tones/prepare\.json names a split .+; wanted the plain name of a folder$"
+
+
+@pytest.mark.parametrize(
+    ("meta", "said"),
+    [
+        ("{", DAMAGED),
+        ("[]", DAMAGED),
+        ("[1]", DAMAGED),
+        ("null", DAMAGED),
+        ('{"splits": {"train": ["train"], "dev": [], "test": []}}', DAMAGED),
+        ('{"recipe": "tones", "splits": null}', DAMAGED),
+        ('{"recipe": "tones", "splits": {"train": ["train"]}}', DAMAGED),
+        ('{"recipe": "tones", "splits": {"train": null, "dev": [], "test": []}}', DAMAGED),
+        ('{"recipe": "tones", "splits": {"train": "train", "dev": [], "test": []}}', DAMAGED),
+        ('{"recipe": "tones", "splits": {"train": [1], "dev": [], "test": []}}', ODD),
+        ('{"recipe": "tones", "splits": {"train": ["../../out"], "dev": [], "test": []}}', ODD),
+        ('{"recipe": "tones", "splits": {"train": ["prepare.json"], "dev": [], "test": []}}', ODD),
+    ],
+)
+def test_a_prepare_json_that_is_none_is_one_line_and_costs_nothing(web, meta, said):
+    """What was fetched before stays."""
+    index = open_data(web.address, "tones").index("dev")
+    (web.folder / "tones" / "prepare.json").write_text(meta, encoding="utf-8")
+    with pytest.raises(AsrkitError, match=said):
         open_data(web.address, "tones")
+    assert (index.folder.parent / "prepare.json").is_file() and len(index.audio(0))
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "../../x", "/x", "a/b", "a\\b"])
