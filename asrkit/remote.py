@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from asrkit.atomic import part_of, storing_in, write_whole
+from asrkit.atomic import PART, part_of, storing_in, write_whole
 from asrkit.errors import AsrkitError, UnreachableError
 from asrkit.folder_names import is_plain
 
@@ -130,6 +130,8 @@ def fetch(address: str, path: Path, size: int | None = None, *, again: bool = Fa
         AsrkitError: it does not exist there, or is not of that size.
     """
     with storing_in(path.parent), _locked(path):
+        for left in path.parent.glob(f".{path.name}.*{PART}"):  # by a process that was killed
+            left.unlink(missing_ok=True)
         if path.exists() and not again:
             return
         part = part_of(path)

@@ -267,6 +267,17 @@ def test_what_was_fetched_is_not_fetched_again_until_it_is_prepared_again(web, t
     assert web.asked["tones/train/index.npy"] == web.asked["tones/dev/shard-000000.tar"] == 2
 
 
+def test_what_a_killed_process_fetched_in_part_is_removed(web):
+    index = open_data(web.address, "tones").index("train")
+    parts = [index.folder / f".shard-{number:06d}.tar.elsewhere-99.part" for number in range(2)]
+    for part in parts:
+        part.write_bytes(b"half")
+    index.fetch_shard(0)
+    assert [part.exists() for part in parts] == [False, True]
+    index.fetch_shard(1)
+    assert list(index.folder.glob(".*.part")) == []
+
+
 def test_what_fails_once_is_tried_again(web):
     web.fails += [503, 500]
     assert open_data(web.address, "tones").name == "tones"
