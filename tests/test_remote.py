@@ -5,10 +5,11 @@ import os
 import shutil
 import signal
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ import torch
 from safetensors.torch import load_file
 from tones import make_tones, tones_recipe
 
+from asrkit import batches, remote, window_cache
 from asrkit import epochs as epochs_module
-from asrkit import remote, window_cache
 from asrkit.checkpoint import find_run, last_checkpoint, load_checkpoint
 from asrkit.decode import decode
 from asrkit.epochs import EpochPlan, plan_epoch
@@ -104,17 +105,17 @@ def test_training_from_a_web_server_is_training_from_a_folder(data_dir, web, tmp
     for name in ("WINDOW_HOURS", "REMOTE_WINDOW_HOURS"):
         seconds = open_data(data_dir, "tones").index("train").seconds
         monkeypatch.setattr(epochs_module, name, 1.01 * seconds / SHARDS / 3600)
-    monkeypatch.setattr(window_cache, "PREFETCHED", 1)
+    for module in (batches, window_cache):
+        monkeypatch.setattr(module, "PREFETCHED", 1)
     most = 0
-    turn = window_cache._turn
+    fetch_shard = JoinedIndex.fetch_shard
 
-    def watched(*arguments):
+    def watched(index, number):
         nonlocal most
-        fetching = turn(*arguments)
+        fetch_shard(index, number)
         most = max(most, len(cached(tmp_path / "cache")))
-        return fetching
 
-    monkeypatch.setattr(window_cache, "_turn", watched)
+    monkeypatch.setattr(JoinedIndex, "fetch_shard", watched)
     recipe = tones_recipe("train.epochs=2", "train.batch_seconds=1.5", f"train.workers={workers}")
     runs = [
         train(recipe, data_dir=place, exp_dir=tmp_path / str(number), device="cpu")
@@ -146,6 +147,41 @@ def test_two_windows_at_a_time(web):
         window = next(place for place, each in enumerate(order) if shards <= each)
         allowed = [set().union(*order[max(0, window - 1) : window + 1]), set().union(*order[window : window + 2])]
         assert any(here <= each for each in allowed)
+
+
+def test_two_windows_over_epochs_and_in_a_resumed_one(web, monkeypatch):
+    """Also where one epoch follows another, whose last batches are read late: they are not fetched again."""
+    index = JoinedIndex([open_data(web.address, "tones").index("train")])
+    plan = EpochPlan(seed=3, batch_seconds=0.7, window_shards=2)
+    epochs = [plan_epoch(index, plan, number) for number in range(4)]
+    here, fetch = [], remote.fetch
+
+    def counted(*arguments, **options):
+        fetch(*arguments, **options)
+        here.append(len(list(index.folder.glob("shard-*.tar"))))
+
+    monkeypatch.setattr(remote, "fetch", counted)
+
+    def read(parts):
+        """As a loader does, which begins with the next epoch while its last batches are still being read."""
+        waiting = deque()
+        for rows in chain.from_iterable(window_cache.follow(index, epochs[number], done, 0) for number, done in parts):
+            waiting.append(rows)
+            if len(waiting) > window_cache.PREFETCHED:
+                for row in waiting.popleft().tolist():
+                    index.audio(row)
+
+    read([(0, 0), (1, 0), (2, 0)])
+    on_disk, before, wanted = set(), set(), 0
+    for window in chain.from_iterable(epoch.windows() for epoch in epochs[:3]):
+        shards = set(window.shards.tolist())
+        on_disk &= before | shards
+        wanted += len(shards - on_disk)
+        on_disk, before = on_disk | shards, shards
+    assert sum(count for name, count in web.asked.items() if "/train/shard-" in name) == wanted
+    for done in (0, 1, len(epochs[3]) - 1):  # what the end of an epoch left here, or of such a resumed one
+        read([(3, done)])
+    assert max(here) == 4
 
 
 def test_asked_to_stop_while_the_server_is_silent_it_saves_and_goes_on_with_another_look(
