@@ -85,6 +85,8 @@ def prepare(
     if not is_plain(name):
         raise AsrkitError(f"--name {name!r} cannot name a folder in {data_dir}; wanted a plain word")
     folder = Path(data_dir) / name
+    if scheduler:
+        folder = folder.absolute()  # workers are started elsewhere
     manifest = manifest or (None if corpus_dir or text_only else recipe.own_manifest())
     source = _source(recipe, corpus_dir, manifest)
     with storing_in(folder), only_one(folder, "prepare", progress.warn):

@@ -59,6 +59,16 @@ def test_the_files_are_those_of_a_local_prepare(cluster: Any, local: Path, tmp_p
     assert any(line.startswith("all ") and line.endswith("shards are finished") for line in told.said)
 
 
+def test_a_relative_data_dir_is_the_head_s(
+    cluster: Any, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers were started in other folders."""
+    monkeypatch.chdir(tmp_path)
+    manifest = local / "corpus" / "own.jsonl"
+    prepare(recipe(*SHARDS_OF_5), manifest=manifest, data_dir="data", scheduler=cluster.scheduler_address)
+    assert files_of(tmp_path / "data" / "own") == files_of(local / "data" / "own")
+
+
 def test_a_worker_that_is_killed_midway_changes_nothing(cluster: Any, local: Path, tmp_path: Path) -> None:
     first, *_ = pids(cluster).values()
     killed = []
