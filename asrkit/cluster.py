@@ -19,7 +19,24 @@ from asrkit.packing import Task, write_shard
 from asrkit.progress import Progress
 
 CONNECT_S = 10.0
+SCHEMES = ("tcp", "tls", "ws", "wss", "ucx")  # of addresses that Dask knows, but for one within a process
 AHEAD = 3  # shards handed out for each thread there is, so that none waits for the head
+
+
+def check_address(scheduler: str) -> None:
+    """Refuses what is no address: Dask does so with a traceback, and after waiting.
+
+    Raises:
+        AsrkitError: it is none.
+    """
+    scheme, _, place = scheduler.partition("://")
+    host, _, port = place.rpartition(":")
+    is_port = port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16
+    if scheme != "inproc" and not (scheme in SCHEMES and host and is_port):
+        raise AsrkitError(
+            f"--scheduler {scheduler!r} is no address of a Dask scheduler; wanted one such as tcp://host:8786, which "
+            "`dask scheduler` prints"
+        )
 
 
 def pack_on_cluster(tasks: list[Task], scheduler: str, *, progress: Progress) -> None:

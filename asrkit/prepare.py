@@ -35,7 +35,7 @@ from typing import Any
 from asrkit import indexing, packing
 from asrkit.atomic import PART, storing_in, write_whole
 from asrkit.audio import SAMPLE_RATE_HZ
-from asrkit.cluster import pack_on_cluster
+from asrkit.cluster import check_address, pack_on_cluster
 from asrkit.cores import usable_cores
 from asrkit.corpus import read_manifest
 from asrkit.download import fetch_archives, is_archive, unpack_once
@@ -86,6 +86,7 @@ def prepare(
         raise AsrkitError(f"--name {name!r} cannot name a folder in {data_dir}; wanted a plain word")
     folder = Path(data_dir) / name
     if scheduler:
+        check_address(scheduler)
         folder = folder.absolute()  # workers are started elsewhere
     manifest = manifest or (None if corpus_dir or text_only else recipe.own_manifest())
     source = _source(recipe, corpus_dir, manifest)

@@ -138,6 +138,17 @@ def test_nobody_answers(local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         prepare(recipe(), manifest=local / "corpus" / "own.jsonl", data_dir=tmp_path, scheduler=address)
 
 
+@pytest.mark.parametrize(
+    "scheduler", ["foo://x:1", "127.0.0.1", "127.0.0.1:8786", "tcp://", "tcp://host", "tcp://host:", "tcp://host:99999"]
+)
+def test_what_is_no_address_is_refused_at_once(tmp_path: Path, scheduler: str) -> None:
+    with pytest.raises(
+        AsrkitError, match=f"^--scheduler '{scheduler}' is no address of a Dask scheduler; wanted one su"
+    ):
+        prepare(recipe(), manifest=tmp_path / "own.jsonl", data_dir=tmp_path, scheduler=scheduler)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_workers_that_see_other_folders_are_refused(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
