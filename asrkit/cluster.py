@@ -6,6 +6,7 @@ shard is a task; one whose worker dies is given to another, and the bytes are th
 
 import importlib
 import logging
+import os
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import Any
 
 from asrkit import __version__
 from asrkit.errors import AsrkitError
-from asrkit.packing import Task, write_shard
+from asrkit.packing import Task, a_sound, write_shard
 from asrkit.progress import Progress
 
 CONNECT_S = 10.0
@@ -43,12 +44,12 @@ def pack_on_cluster(tasks: list[Task], scheduler: str, *, progress: Progress) ->
     """Makes the shards; those that are finished when it is interrupted stay.
 
     Raises:
-        AsrkitError: no scheduler or worker answers, workers with another asrkit or that do not see the folder, or a
-            shard whose workers die again and again.
+        AsrkitError: no scheduler or worker answers, workers with another asrkit or that do not see the folder or the
+            corpus, or a shard whose workers die again and again.
         OSError: nothing can be written (full disk, read-only folder).
     """
     with _connected(scheduler) as (distributed, client):
-        threads = _ready_threads(client, scheduler, tasks[0].folder.parent)
+        threads = _ready_threads(client, scheduler, tasks[0].folder.parent, a_sound(tasks))
         progress.say(f"{scheduler}: {threads} threads of {len(client.scheduler_info(n_workers=-1)['workers'])} workers")
         with progress.bar("writing shards", sum(task.lines for task in tasks), "utterances") as bar:
             waiting = iter(tasks)
@@ -109,27 +110,29 @@ def _connected(scheduler: str) -> Iterator[tuple[Any, Any]]:
         client.close(timeout=CONNECT_S)
 
 
-def _ready_threads(client: Any, scheduler: str, folder: Path) -> int:
-    """Threads of the workers, which were asked what they have.
+def _ready_threads(client: Any, scheduler: str, folder: Path, sound: Path | None) -> int:
+    """Threads of the workers, which were asked what they have; `sound` is a file of the corpus.
 
     Raises:
         AsrkitError: there are none, or they cannot do the work.
     """
     try:
         client.wait_for_workers(1, timeout=CONNECT_S)
-        found: dict[str, tuple[str, bool]] = client.run(_look, folder)
+        found: dict[str, tuple[str, bool, bool]] = client.run(_look, folder, sound)
     except TimeoutError as error:
         raise AsrkitError(f"no worker has joined {scheduler}; wanted some: dask worker {scheduler}") from error
     except ImportError as error:
         raise AsrkitError(f"a worker of {scheduler} has no asrkit ({error}); wanted {__version__} on all") from error
-    for worker, (version, sees) in found.items():
+    for worker, (version, sees, hears) in found.items():
         if version != __version__:
             raise AsrkitError(f"worker {worker} has asrkit {version}, here it is {__version__}; wanted the same on all")
         if not sees:
             raise AsrkitError(f"worker {worker} does not see {folder}; wanted a folder that all machines share")
+        if not hears:
+            raise AsrkitError(f"worker {worker} cannot read {sound}; wanted the corpus where all machines see it, too")
     return sum(client.nthreads().values())
 
 
-def _look(folder: Path) -> tuple[str, bool]:
-    """On a worker: its asrkit, and whether it sees the folder."""
-    return __version__, folder.is_dir()
+def _look(folder: Path, sound: Path | None) -> tuple[str, bool, bool]:
+    """On a worker: its asrkit, and whether it sees the folder and may read the corpus."""
+    return __version__, folder.is_dir(), sound is None or os.access(sound, os.R_OK)

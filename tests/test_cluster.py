@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from corpora import Listener, files_of, recipe, write_larger_corpus
 
+from asrkit import cluster as module
 from asrkit.errors import AsrkitError
 from asrkit.prepare import prepare
 
@@ -67,6 +69,33 @@ def test_a_relative_data_dir_is_the_head_s(
     manifest = local / "corpus" / "own.jsonl"
     prepare(recipe(*SHARDS_OF_5), manifest=manifest, data_dir="data", scheduler=cluster.scheduler_address)
     assert files_of(tmp_path / "data" / "own") == files_of(local / "data" / "own")
+
+
+def test_a_worker_that_loses_sight_of_the_corpus_makes_no_shard_of_what_it_does_not_see(
+    cluster: Any, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is missing when the corpus is read is counted out; what went away later would never be read again."""
+    rows = (local / "corpus" / "own.jsonl").read_text(encoding="utf-8").splitlines()[:20]
+    corpus = shutil.copytree(local / "corpus", tmp_path / "corpus")
+    (corpus / "own.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    (corpus / "00.wav").unlink()
+    ready = module._ready_threads
+
+    def hide(*arguments: Any) -> int:
+        threads = ready(*arguments)
+        (corpus / "12.wav").rename(corpus / "hidden")
+        return threads
+
+    monkeypatch.setattr(module, "_ready_threads", hide)
+    where = {"manifest": corpus / "own.jsonl", "data_dir": tmp_path, "scheduler": cluster.scheduler_address}
+    with pytest.raises(
+        AsrkitError, match=r"^\S+ does not see \S+/12\.wav, which was there when the corpus was read; sta"
+    ):
+        prepare(recipe(*SHARDS_OF_5), **where)
+    (corpus / "hidden").rename(corpus / "12.wav")
+    monkeypatch.undo()
+    counts = prepare(recipe(*SHARDS_OF_5), **where)["counts"]
+    assert sum(split["left_out"]["unreadable"] for split in counts.values()) == 1
 
 
 def test_a_worker_that_is_killed_midway_changes_nothing(cluster: Any, local: Path, tmp_path: Path) -> None:
@@ -152,12 +181,16 @@ def test_what_is_no_address_is_refused_at_once(tmp_path: Path, scheduler: str) -
 def test_workers_that_see_other_folders_are_refused(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from asrkit import cluster as module
-
+    sound = tmp_path / "a.wav"
+    sound.touch()
     with module._connected(cluster.scheduler_address) as (_, client):
-        assert module._ready_threads(client, "here", tmp_path) == 2
+        assert module._ready_threads(client, "here", tmp_path, sound) == 2
         with pytest.raises(AsrkitError, match=r"worker tcp://\S+ does not see \S+elsewhere; wanted a folder that all"):
-            module._ready_threads(client, "here", tmp_path / "elsewhere")
+            module._ready_threads(client, "here", tmp_path / "elsewhere", sound)
+        with pytest.raises(
+            AsrkitError, match=r"worker tcp://\S+ cannot read \S+b\.wav; wanted the corpus where all mac"
+        ):
+            module._ready_threads(client, "here", tmp_path, tmp_path / "b.wav")
         monkeypatch.setattr(module, "__version__", "9.9")
         with pytest.raises(AsrkitError, match=r"worker tcp://\S+ has asrkit \S+, here it is 9\.9; wanted the same"):
-            module._ready_threads(client, "here", tmp_path)
+            module._ready_threads(client, "here", tmp_path, sound)
