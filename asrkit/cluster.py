@@ -7,6 +7,7 @@ shard is a task; one whose worker dies is given to another, and the bytes are th
 import importlib
 import logging
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ from asrkit.progress import Progress
 
 CONNECT_S = 10.0
 SCHEMES = ("tcp", "tls", "ws", "wss", "ucx")  # of addresses that Dask knows, but for one within a process
+WORKERLESS_S = 60.0  # without any worker, after which nobody is waited for; one that died is often started again
+LOOK_S = 1.0  # between two looks for workers
+POLL_S = 0.02  # between two looks for a shard that is finished
 AHEAD = 3  # shards handed out for each thread there is, so that none waits for the head
 
 
@@ -45,7 +49,7 @@ def pack_on_cluster(tasks: list[Task], scheduler: str, *, progress: Progress) ->
 
     Raises:
         AsrkitError: no scheduler or worker answers, workers with another asrkit or that do not see the folder or the
-            corpus, or a shard whose workers die again and again.
+            corpus, a shard whose workers die again and again, or no worker that is left.
         OSError: nothing can be written (full disk, read-only folder).
     """
     with _connected(scheduler) as (distributed, client):
@@ -61,16 +65,43 @@ def pack_on_cluster(tasks: list[Task], scheduler: str, *, progress: Progress) ->
                 return future
 
             running = distributed.as_completed([hand_out(task) for task in islice(waiting, threads * AHEAD)])
-            for future in running:
+            for future in _finished(running, client, scheduler):
                 _result(future, distributed, scheduler)
                 bar.advance(lines.pop(future.key))
                 for task in islice(waiting, 1):
                     running.add(hand_out(task))
 
 
+def _finished(running: Any, client: Any, scheduler: str) -> Iterator[Any]:
+    """Each shard that is made, or will not be.
+
+    Raises:
+        AsrkitError: no worker is left to make one.
+    """
+    looked = seen = time.monotonic()
+    while not running.is_empty():
+        now = time.monotonic()
+        if running.has_ready():
+            yield next(running)
+            seen = now
+            continue
+        if now - looked > LOOK_S:
+            looked = now
+            if client.scheduler_info(n_workers=1)["workers"]:
+                seen = now
+            elif now - seen > WORKERLESS_S:
+                raise AsrkitError(
+                    f"{scheduler} has had no worker for {now - seen:.0f} s; start some (dask worker {scheduler}), then "
+                    "the same command again: finished shards are kept"
+                )
+        time.sleep(POLL_S)
+
+
 def _result(future: Any, distributed: Any, scheduler: str) -> None:
+    """Raises what kept a shard from being made; a made one has nothing to be fetched from workers that may be gone."""
     try:
-        future.result()
+        if future.status in ("error", "cancelled"):
+            future.result()
     except distributed.KilledWorker as error:
         raise AsrkitError(
             f"workers of {scheduler} die on one of the shards, perhaps because memory runs out: start again with "
@@ -95,7 +126,8 @@ def _connected(scheduler: str) -> Iterator[tuple[Any, Any]]:
         raise AsrkitError(
             f"--scheduler wants Dask: {error}; run: python -m pip install 'asrkit[cluster]', on the workers, too"
         ) from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said in one line
+    for name in ("distributed", "distributed.client"):  # the second has a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is said in one line
     try:
         client = distributed.Client(scheduler, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:

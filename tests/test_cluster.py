@@ -1,6 +1,7 @@
 """prepare on a Dask cluster: what one machine makes, also when a worker is killed, or one line of what is wrong."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -121,12 +122,14 @@ def test_a_worker_that_is_killed_midway_changes_nothing(cluster: Any, local: Pat
     assert files_of(tmp_path / "own") == files_of(local / "data" / "own")
 
 
-def test_a_scheduler_that_is_killed_midway_is_one_line(local: Path, tmp_path: Path) -> None:
-    file = tmp_path / "scheduler.json"
+@contextmanager
+def own_cluster(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes], subprocess.Popen[bytes]]]:
+    """A scheduler's address, its process and that of its only worker."""
+    file = folder / "scheduler.json"
     found = ["--scheduler-file", str(file), "--no-dashboard"]
     commands = [
         ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", *found],
-        ["distributed.cli.dask_worker", "--nthreads", "1", *found],
+        ["distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny", *found],
     ]
     with ExitStack() as stack:
         scheduler, worker = (
@@ -136,23 +139,43 @@ def test_a_scheduler_that_is_killed_midway_is_one_line(local: Path, tmp_path: Pa
         stack.callback(lambda: [process.kill() for process in (scheduler, worker)])
         while not file.exists():
             time.sleep(0.05)
-        address = json.loads(file.read_text(encoding="utf-8"))["address"]
+        yield json.loads(file.read_text(encoding="utf-8"))["address"], scheduler, worker
 
-        def kill_after_the_third_shard() -> None:
-            while len(list((tmp_path / "data" / "own").glob("*/shard-*.tar"))) < 3:
-                time.sleep(0.001)
-            scheduler.kill()
 
-        threading.Thread(target=kill_after_the_third_shard, daemon=True).start()
+def kill_after_the_third_shard(folder: Path, process: subprocess.Popen[bytes]) -> None:
+    def kill() -> None:
+        while len(list(folder.glob("*/shard-*.tar"))) < 3:
+            time.sleep(0.001)
+        process.kill()
+
+    threading.Thread(target=kill, daemon=True).start()
+
+
+def test_a_scheduler_that_is_killed_midway_is_one_line(local: Path, tmp_path: Path) -> None:
+    where = {"manifest": local / "corpus" / "own.jsonl", "data_dir": tmp_path / "data"}
+    with own_cluster(tmp_path) as (address, scheduler, _):
+        logging.getLogger("distributed.client").setLevel(logging.WARNING)  # as Dask sets it when it is imported
+        kill_after_the_third_shard(tmp_path / "data" / "own", scheduler)
         with pytest.raises(AsrkitError, match=f"the scheduler at {address} is gone; start again when it is back"):
-            prepare(
-                recipe(*SHARDS_OF_5),
-                manifest=local / "corpus" / "own.jsonl",
-                data_dir=tmp_path / "data",
-                scheduler=address,
-            )
-    prepare(recipe(*SHARDS_OF_5), manifest=local / "corpus" / "own.jsonl", data_dir=tmp_path / "data", workers=1)
+            prepare(recipe(*SHARDS_OF_5), **where, scheduler=address)
+    assert not logging.getLogger("distributed.client").isEnabledFor(logging.WARNING)
+    prepare(recipe(*SHARDS_OF_5), **where, workers=1)
     assert files_of(tmp_path / "data" / "own") == files_of(local / "data" / "own")
+
+
+def test_a_last_worker_that_is_killed_midway_is_waited_for_for_a_while(
+    local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WORKERLESS_S", 0.5)
+    where = {"manifest": local / "corpus" / "own.jsonl", "data_dir": tmp_path / "data"}
+    with own_cluster(tmp_path) as (address, _, worker):
+        kill_after_the_third_shard(tmp_path / "data" / "own", worker)
+        with pytest.raises(
+            AsrkitError,
+            match=rf"^{address} has had no worker for \d s; start some \(dask worker {address}\), then the sa",
+        ):
+            prepare(recipe(*SHARDS_OF_5), **where, scheduler=address)
+    assert len(list((tmp_path / "data" / "own").glob("*/shard-*.tar"))) >= 3
 
 
 def test_nobody_answers(local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
