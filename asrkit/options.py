@@ -81,6 +81,17 @@ DeviceName = Annotated[Device, typer.Option(help="What computes.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, for machines.")]
 
 
+def positive(minutes: float | None) -> float | None:
+    """Those of --minutes, where it is given.
+
+    Raises:
+        AsrkitError: not above 0, infinite or no number.
+    """
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise AsrkitError(f"--minutes is {minutes:g}; wanted a finite number above 0")
+    return minutes
+
+
 def resolved(name: str, settings: list[str] | None) -> "Recipe":
     """The recipe of that name with these settings."""
     from asrkit.recipe import load_recipe, with_overrides

@@ -133,6 +133,13 @@ def test_a_preview_of_data_far_away(asrkit: Asrkit, calls: list[Any]) -> None:
     assert calls[0][2]["data_dir"] == "http://host/data"
 
 
+@pytest.mark.parametrize("minutes", ["inf", "nan", "0", "-1"])
+@pytest.mark.parametrize("command", [["train", "librispeech"], ["train", "librispeech", "--dry-run"], ["demo"]])
+def test_minutes_are_finite(command: list[str], minutes: str, asrkit: Asrkit, calls: list[Any]) -> None:
+    code, _, err = asrkit(*command, "--minutes", minutes)
+    assert (code, err, calls) == (1, f"asrkit: --minutes is {minutes}; wanted a finite number above 0\n", [])
+
+
 def test_options_reach_the_verb(asrkit: Asrkit, calls: list[Any]) -> None:
     asrkit(
         "train", "librispeech", "--data", "english", "model.layers=3", "--minutes", "30", "train.lr=2e-4", "--resume"
