@@ -33,6 +33,7 @@ from asrkit.epochs import (
     window_shards,
 )
 from asrkit.errors import AsrkitError
+from asrkit.folder_names import is_plain
 from asrkit.mel_statistics import take_statistics
 from asrkit.noise_data import noise_dir, open_noise, surroundings
 from asrkit.progress import Progress
@@ -88,15 +89,16 @@ def find_or_name_run(recipe: Recipe, *, run: str | None, exp_dir: Path, resume: 
     With `resume` and nothing there yet, as in a job script's first start, it is a new one.
 
     Raises:
-        AsrkitError: a new run is asked for under the name of an old one.
+        AsrkitError: a new run is asked for under the name of an old one, or under one that is no plain word.
     """
     home = exp_dir / recipe.name
     mine = [folder for folder in run_folders(exp_dir) if folder.parent.name == recipe.name]
     if run is None:
         return mine[-1] if resume and mine else _fresh_folder(home)
-    if run != Path(run).name and not (Path(run) / "recipe.json").exists():
+    is_path = run != "" and (Path(run) / "recipe.json").exists()
+    if not is_path and not is_plain(run):
         raise AsrkitError(f"--run {run!r} cannot name a folder in {home}; wanted a plain word, or the path of a run")
-    folder = Path(run) if (Path(run) / "recipe.json").exists() else home / run
+    folder = Path(run) if is_path else home / run
     if (folder / "recipe.json").exists() and not resume:
         raise AsrkitError(f"run {folder} exists; choose another name, or go on with it: --resume --run {folder.name}")
     return folder
