@@ -163,8 +163,9 @@ def train(
 ) -> None:
     """Train on prepared data.
 
-    Ctrl-C and SIGTERM save and stop; --resume goes on in the middle of an epoch. Several processes share the work, each
-    with a GPU or a core of its own: torchrun --nproc-per-node 4 -m asrkit train RECIPE (there --run-name, not --run).
+    Ctrl-C and SIGTERM save and stop; --resume goes on in the middle of an epoch, with the data where it was or where
+    --data-dir says that it was moved. Several processes share the work, each with a GPU or a core of its own:
+    torchrun --nproc-per-node 4 -m asrkit train RECIPE (there --run-name, not --run).
 
     model=NAME takes a named architecture: deepspeech2, deepspeech2-small, deepspeech2-streaming, residual, deep or
     lstm-768. `asrkit recipe NAME` lists every setting.
