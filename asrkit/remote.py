@@ -1,8 +1,9 @@
 """The address of prepared data in an object store or on a web server in; its files on this machine out.
 
-What is small (prepare.json, the tokenizer, indexes) is fetched when the data is opened, and again when it was prepared
-again. Shards come when they are asked for, each whole, read from begin to end; window_cache.py has two windows of them
-at a time. All lie in $XDG_CACHE_HOME/asrkit, in a folder for each address, which may be deleted at any time.
+prepare.json, the tokenizer and the indexes are fetched when the data is opened, and again when it was prepared again:
+they are a small part of the corpus, but grow with it. Shards come when they are asked for, each whole, read from begin
+to end; window_cache.py has two windows of them at a time. All lie in $XDG_CACHE_HOME/asrkit, in a folder for each
+address, which may be deleted at any time.
 
 fsspec speaks to the stores: s3://bucket/folder, https://host/folder, and whatever else it has a package for.
 """
