@@ -30,6 +30,7 @@ from asrkit.options import (
     WandbMode,
     json_text,
     names,
+    positive,
     resolved,
     terminal,
     terminals,
@@ -140,7 +141,7 @@ def train(
     settings: Settings = None,
     data: DataName = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0, help="Train for so long.", show_default="train.epochs")
+        float | None, typer.Option(help="Train for so long.", show_default="train.epochs", callback=positive)
     ] = None,
     run: Annotated[
         str | None,  # torchrun takes the short name for one of its own options
@@ -162,8 +163,9 @@ def train(
 ) -> None:
     """Train on prepared data.
 
-    Ctrl-C and SIGTERM save and stop; --resume goes on in the middle of an epoch. Several processes share the work, each
-    with a GPU or a core of its own: torchrun --nproc-per-node 4 -m asrkit train RECIPE (there --run-name, not --run).
+    Ctrl-C and SIGTERM save and stop; --resume goes on in the middle of an epoch, with the data where it was or where
+    --data-dir says that it was moved. Several processes share the work, each with a GPU or a core of its own:
+    torchrun --nproc-per-node 4 -m asrkit train RECIPE (there --run-name, not --run).
 
     model=NAME takes a named architecture: deepspeech2, deepspeech2-small, deepspeech2-streaming, residual, deep or
     lstm-768. `asrkit recipe NAME` lists every setting.
@@ -345,7 +347,7 @@ def demo(
     folder: Annotated[
         Path | None, typer.Option(help="Where everything goes.", file_okay=False, show_default="demo, or demo-RECIPE")
     ] = None,
-    minutes: Annotated[float, typer.Option(help="Of training.")] = 3.5,
+    minutes: Annotated[float, typer.Option(help="Of training.", callback=positive)] = 3.5,
 ) -> None:
     """Run the whole road on a small synthetic corpus.
 

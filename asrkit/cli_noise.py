@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from asrkit.options import DataDir, DataName, RecipeName, Settings, names, resolved, terminal
+from asrkit.options import DataDir, DataName, DataPlace, RecipeName, Settings, names, resolved, terminal
 
 
 def prepare_noise(
@@ -54,7 +54,7 @@ def augment_preview(
     recipe: RecipeName,
     settings: Settings = None,
     data: DataName = None,
-    data_dir: DataDir = Path("data"),
+    data_dir: DataPlace = "data",
     out: Annotated[Path, typer.Option("--out", "-o", help="The page.", dir_okay=False)] = Path("augment-preview.html"),
     utterances: Annotated[int, typer.Option(min=1, max=100, help="How many, spread over train.")] = 6,
 ) -> None:

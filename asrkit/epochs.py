@@ -113,9 +113,7 @@ class Epoch:
 
     def windows(self) -> Iterator[Window]:
         """The shards of each window, and its batches."""
-        random = np.random.default_rng((self._plan.seed, self._number))
-        order_of_shards = random.permutation(len(self._shards))  # place of each shard
-        window_of = order_of_shards // (self._plan.window_shards or len(order_of_shards))
+        random, window_of = self._dealt(self._number)
         for number in range(int(window_of.max()) + 1):
             shards = self._shards[window_of == number]
             inside = random.permutation(self._rows_of(shards))
@@ -123,6 +121,20 @@ class Epoch:
             order = inside[np.argsort(blurred, kind="stable")]
             starts = _starts(self._seconds(order), self._plan.batch_seconds)
             yield Window(shards, order, starts, random.permutation(len(starts) - 1))
+
+    @property
+    def shards_before(self) -> set[int]:
+        """Of the last window of the epoch before this one; none before the first."""
+        if self._number == 0:
+            return set()
+        _, window_of = self._dealt(self._number - 1)
+        return set(self._shards[window_of == window_of.max()].tolist())
+
+    def _dealt(self, epoch: int) -> tuple[np.random.Generator, NDArray[np.int64]]:
+        """The draws of an epoch, and the window of each shard, which is drawn first."""
+        random = np.random.default_rng((self._plan.seed, epoch))
+        order_of_shards = random.permutation(len(self._shards))  # place of each shard
+        return random, order_of_shards // (self._plan.window_shards or len(order_of_shards))
 
     @cached_property
     def _size(self) -> tuple[int, float, float]:

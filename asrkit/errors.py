@@ -12,6 +12,10 @@ class SaidElsewhereError(AsrkitError):
     """The same error in another process of a training that several share, where one of them says it for all."""
 
 
+class UnreachableError(AsrkitError):
+    """What is far away cannot be had now, which says nothing of what it is like."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`"; did you mean 'train.lr'?"` for the nearest known word, or an empty string."""
     near = get_close_matches(word, list(known), n=1, cutoff=0.6)

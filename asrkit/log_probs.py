@@ -22,7 +22,7 @@ from asrkit.batches import read_batch
 from asrkit.checkpoint import Checkpoint
 from asrkit.conditions import Condition, ConditionError
 from asrkit.epochs import Rows, eval_batches
-from asrkit.errors import AsrkitError
+from asrkit.errors import AsrkitError, UnreachableError
 from asrkit.progress import Bar, Progress, Silent
 from asrkit.shards import Index, JoinedIndex
 
@@ -64,7 +64,7 @@ def log_probs_of(
     folder, so that a repaired shard is read.
 
     Raises:
-        AsrkitError: no utterance can be read, or the folder cannot be written.
+        AsrkitError: no utterance can be read, audio far away cannot be reached, or the folder cannot be written.
     """
     made_of = {"schema": SCHEMA, "checkpoint": checkpoint.fingerprint, "index": index.fingerprint}
     if condition:
@@ -162,7 +162,7 @@ def _batch_log_probs(
     """(row, its (T, V)) for each row that can be read; the others go into `unreadable`."""
     try:
         batch = read_batch(index, rows, heard=condition.heard if condition else None)
-    except ConditionError:
+    except (ConditionError, UnreachableError):
         raise
     except AsrkitError as error:
         if len(rows) == 1:

@@ -17,13 +17,30 @@ if TYPE_CHECKING:
 Device = Literal["auto", "cpu", "cuda", "mps"]
 WandbMode = Literal["online", "offline"]
 
+
+def local_folder(place: str | Path) -> Path:
+    """The folder that --data-dir names, for commands that write there; a Path would make s3:/bucket of s3://bucket.
+
+    Raises:
+        AsrkitError: it is an address, or a file.
+    """
+    if "://" in str(place):
+        raise AsrkitError(
+            f"--data-dir {place} is an address; this command wants a folder of this machine (train, decode, tune and "
+            "augment-preview read data far away)"
+        )
+    if Path(place).is_file():
+        raise AsrkitError(f"--data-dir {place} is a file; wanted a folder")
+    return Path(place)
+
+
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or path of a recipe folder.")]
 Settings = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Settings of the recipe, such as train.lr=2e-4.", show_default=False),
 ]
 DataName = Annotated[str | None, typer.Option("--data", help="Name of the data set.", show_default="the recipe's")]
-DataDir = Annotated[Path, typer.Option(help="Where prepared data lies.", file_okay=False)]
+DataDir = Annotated[Path, typer.Option(help="Where prepared data lies.", metavar="<dir>", parser=local_folder)]
 DataPlace = Annotated[
     str, typer.Option("--data-dir", help="Where prepared data lies: a folder, or s3://... or https://...")
 ]
@@ -62,6 +79,17 @@ Hotwords = Annotated[
 HotwordScore = Annotated[float | None, typer.Option(help="Bonus for each of their words.", show_default="10")]
 DeviceName = Annotated[Device, typer.Option(help="What computes.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output, for machines.")]
+
+
+def positive(minutes: float | None) -> float | None:
+    """Those of --minutes, where it is given.
+
+    Raises:
+        AsrkitError: not above 0, infinite or no number.
+    """
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise AsrkitError(f"--minutes is {minutes:g}; wanted a finite number above 0")
+    return minutes
 
 
 def resolved(name: str, settings: list[str] | None) -> "Recipe":

@@ -5,6 +5,7 @@ as it is, so that a prepare that was killed goes on where it was.
 """
 
 import json
+import platform
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from asrkit import audio
+from asrkit.checksums import file_state
 from asrkit.errors import AsrkitError
 from asrkit.plan import Plan, plan_path
 from asrkit.progress import Bar, Progress
@@ -66,11 +68,22 @@ def remove_unplanned(plan: Plan, data_folder: Path) -> None:
                 path.unlink()
 
 
+def a_sound(tasks: list[Task]) -> Path | None:
+    """The first sound file of theirs that was there when the corpus was read."""
+    for task in tasks:
+        with task.plan_file.open("rb") as plan:
+            plan.seek(task.start)
+            for record in map(json.loads, islice(plan, task.lines)):
+                if record.get("state"):
+                    return Path(record["audio"])
+    return None
+
+
 def pack(tasks: list[Task], *, workers: int, progress: Progress) -> None:
     """Makes the shards, in at most `workers` processes, fewer where there is little to do; one means this one.
 
     Raises:
-        AsrkitError: a worker process was killed.
+        AsrkitError: a worker process was killed, or sound files are no longer seen.
         OSError: nothing can be written (full disk, read-only folder).
     """
     utterances = sum(task.lines for task in tasks)
@@ -108,7 +121,11 @@ def _tasks(plan_file: Path, folder: Path, *, shard_utterances: int, codec: str) 
 
 
 def write_shard(task: Task, advance: Callable[[], None] = lambda: None) -> None:
-    """Reads, converts and writes the utterances of one shard; `advance` is called after each."""
+    """Reads, converts and writes the utterances of one shard; `advance` is called after each.
+
+    Raises:
+        AsrkitError: a sound file is not seen here that was there when the corpus was read.
+    """
     with (
         task.plan_file.open("rb") as plan,
         ShardWriter(task.folder, task.number, codec=task.codec, plan=task.fingerprint) as writer,
@@ -128,6 +145,11 @@ def _write_sample(writer: ShardWriter, record: dict[str, Any]) -> None:
     try:
         samples = audio.read(record["audio"], **cut)
     except AsrkitError as error:
+        if record["state"] and not file_state(record["audio"]):  # a folder that is not mounted, not a broken file
+            raise AsrkitError(
+                f"{platform.node()} does not see {record['audio']}, which was there when the corpus was read; start "
+                "again when it is there: finished shards are kept"
+            ) from error
         writer.leave_out(record["key"], UNREADABLE, str(error))
         return
     if record.get("must_sound") and not samples.any():

@@ -35,11 +35,12 @@ from typing import Any
 from asrkit import indexing, packing
 from asrkit.atomic import PART, storing_in, write_whole
 from asrkit.audio import SAMPLE_RATE_HZ
-from asrkit.cluster import pack_on_cluster
+from asrkit.cluster import check_address, pack_on_cluster
 from asrkit.cores import usable_cores
 from asrkit.corpus import read_manifest
 from asrkit.download import fetch_archives, is_archive, unpack_once
 from asrkit.errors import AsrkitError
+from asrkit.folder_names import is_plain
 from asrkit.lock import only_one
 from asrkit.plan import (
     Plan,
@@ -81,9 +82,12 @@ def prepare(
         AsrkitError: a corpus or folder that cannot serve, or too much that had to be left out.
     """
     name = name or (Path(manifest).stem if manifest else recipe.corpus or recipe.name)
-    if name != Path(name).name or name.startswith("."):
+    if not is_plain(name):
         raise AsrkitError(f"--name {name!r} cannot name a folder in {data_dir}; wanted a plain word")
     folder = Path(data_dir) / name
+    if scheduler:
+        check_address(scheduler)
+        folder = folder.absolute()  # workers are started elsewhere
     manifest = manifest or (None if corpus_dir or text_only else recipe.own_manifest())
     source = _source(recipe, corpus_dir, manifest)
     with storing_in(folder), only_one(folder, "prepare", progress.warn):

@@ -21,6 +21,7 @@ from asrkit.atomic import replacing, storing_in, write_whole
 from asrkit.checksums import file_state
 from asrkit.cores import usable_cores
 from asrkit.errors import AsrkitError
+from asrkit.folder_names import is_plain
 from asrkit.lock import only_one
 from asrkit.noise_data import KINDS, MARKER, NOISE, RESPONSE
 from asrkit.noise_files import SoundFile, sounds_among, sounds_of
@@ -65,7 +66,7 @@ def prepare_noise(
             "no noises are given; wanted folders or manifests of noises, of impulse responses with --rir, --rooms N, "
             f"or --fetch with some of: {', '.join(SOURCES)}"
         )
-    if name != Path(name).name or name.startswith("."):
+    if not is_plain(name):
         raise AsrkitError(f"--name {name!r} cannot name a folder in {data_dir}; wanted a plain word")
     folder = Path(data_dir) / name
     for path in chain.from_iterable(sources.values()):

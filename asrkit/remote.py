@@ -1,8 +1,9 @@
 """The address of prepared data in an object store or on a web server in; its files on this machine out.
 
-What is small (prepare.json, the tokenizer, indexes) is fetched when the data is opened, and again when it was prepared
-again. Shards come when they are asked for, each whole, read from begin to end; window_cache.py has two windows of them
-at a time. All lie in $XDG_CACHE_HOME/asrkit, in a folder for each address, which may be deleted at any time.
+prepare.json, the tokenizer and the indexes are fetched when the data is opened, and again when it was prepared again:
+they are a small part of the corpus, but grow with it. Shards come when they are asked for, each whole, read from begin
+to end; window_cache.py has two windows of them at a time. All lie in $XDG_CACHE_HOME/asrkit, in a folder for each
+address, which may be deleted at any time.
 
 fsspec speaks to the stores: s3://bucket/folder, https://host/folder, and whatever else it has a package for.
 """
@@ -16,13 +17,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from asrkit.atomic import part_of, storing_in, write_whole
-from asrkit.errors import AsrkitError
+from asrkit.atomic import PART, part_of, storing_in, write_whole
+from asrkit.errors import AsrkitError, UnreachableError
+from asrkit.folder_names import is_plain
 
 RETRIES = 5
 FIRST_WAIT_S = 0.5  # before the first retry; doubled each time
 SILENCE_S = 30.0  # of a server, after which it is asked again
 MARK = "remote.json"  # in a data set's folder: where it was fetched from
+_ROLES = ("train", "dev", "test")  # that splits have
 _TOKENIZER = ("tokenizer.json", "tokenizer.model")  # the second with subwords only
 _INDEX = ("index.jsonl", "index.npy", "tokens.npy", "index.json")
 
@@ -41,8 +44,10 @@ def mirror(data_dir: str, name: str) -> Path:
     """The folder of this machine that is to the data set `name` what `data_dir` is, all but the shards in place.
 
     Raises:
-        AsrkitError: no such data, or it cannot be reached; a package for such addresses is missing.
+        AsrkitError: no such data, or it cannot be reached; a package for such addresses is missing; a name that leads
+            out of the folder.
     """
+    check_name(data_dir, name)
     address = f"{data_dir.rstrip('/')}/{name}"
     home = _cache() / sha256(data_dir.rstrip("/").encode()).hexdigest()[:16]
     folder = home / name
@@ -56,20 +61,41 @@ def mirror(data_dir: str, name: str) -> Path:
                     f"{address}/prepare.json does not exist; wanted the address of a folder with prepared data sets, "
                     "and --data NAME where it is not the recipe's"
                 ) from None
+            splits = _splits(address, prepared)
             path = folder / "prepare.json"
             if not path.is_file() or path.read_bytes() != prepared:
                 path.unlink(missing_ok=True)
                 write_whole(folder / MARK, json.dumps({"address": address}).encode())
-                _fetch_small(address, folder, prepared)
+                _fetch_small(address, folder, splits)
                 write_whole(path, prepared)
     return home
 
 
-def _fetch_small(address: str, folder: Path, prepared: bytes) -> None:
+def check_name(data_dir: str | Path, name: str) -> None:
+    """Refuses a data set's name, which may come from a checkpoint, that is more than the name of a folder in there."""
+    if not is_plain(name):
+        raise AsrkitError(
+            f"{name!r} cannot name a data set in {data_dir}; wanted the plain name of a folder: --data NAME"
+        )
+
+
+def _splits(address: str, prepared: bytes) -> list[str]:
+    """The splits that a prepare.json names; it comes from elsewhere, so that their names may not lead there."""
     try:
-        splits = [split for splits in json.loads(prepared)["splits"].values() for split in splits]
-    except (ValueError, KeyError, AttributeError) as error:
-        raise AsrkitError(f"{address}/prepare.json is damaged; upload the data again, prepare.json last") from error
+        meta = json.loads(prepared)
+    except ValueError:
+        meta = None
+    roles = meta.get("splits") if isinstance(meta, dict) and isinstance(meta.get("recipe"), str) else None
+    if not isinstance(roles, dict) or not all(isinstance(roles.get(role), list) for role in {*_ROLES, *roles}):
+        raise AsrkitError(f"{address}/prepare.json is damaged; upload the data again, prepare.json last")
+    splits = [split for names in roles.values() for split in names]
+    for split in splits:
+        if not is_plain(split) or split in ("prepare.json", MARK):
+            raise AsrkitError(f"{address}/prepare.json names a split {split!r}; wanted the plain name of a folder")
+    return splits
+
+
+def _fetch_small(address: str, folder: Path, splits: list[str]) -> None:
     (folder / "tokenizer").mkdir(exist_ok=True)
     for name in _TOKENIZER:
         try:
@@ -78,19 +104,12 @@ def _fetch_small(address: str, folder: Path, prepared: bytes) -> None:
             if name == _TOKENIZER[0]:
                 raise AsrkitError(f"{address}/tokenizer/{name} does not exist; upload the data again") from None
     for split in splits:
-        there = _inside(folder, split)
+        there = folder / split
         there.mkdir(exist_ok=True)
         for old in there.glob("shard-*.tar"):
             old.unlink()
         for name in _INDEX:
             fetch(f"{address}/{split}/{name}", there / name, again=True)
-
-
-def _inside(folder: Path, split: str) -> Path:
-    """The split's folder; a name from elsewhere may not lead out of the data set's."""
-    if not split or Path(split).name != split or split == "..":
-        raise AsrkitError(f"prepare.json of {folder.name} names a split {split!r}; wanted the plain name of a folder")
-    return folder / split
 
 
 def address_of(folder: Path) -> str | None:
@@ -108,9 +127,12 @@ def fetch(address: str, path: Path, size: int | None = None, *, again: bool = Fa
     """Makes the file on this machine, where it is not there yet, for all processes that ask for it.
 
     Raises:
-        AsrkitError: it does not exist there, cannot be reached, or is not of that size.
+        UnreachableError: the server is silent, or refuses.
+        AsrkitError: it does not exist there, or is not of that size.
     """
     with storing_in(path.parent), _locked(path):
+        for left in path.parent.glob(f".{path.name}.*{PART}"):  # by a process that was killed
+            left.unlink(missing_ok=True)
         if path.exists() and not again:
             return
         part = part_of(path)
@@ -135,7 +157,8 @@ def _patiently(address: str, take: Callable[[Any, str], Any]) -> Any:
     """What `take` makes of the store and the name in it; what fails is tried again, a little later each time.
 
     Raises:
-        AsrkitError: it failed to the last, or a package is missing.
+        UnreachableError: it failed to the last.
+        AsrkitError: a package is missing, or nothing knows such addresses.
         FileNotFoundError: there is no such file.
     """
     try:
@@ -155,7 +178,9 @@ def _patiently(address: str, take: Callable[[Any, str], Any]) -> Any:
         except Exception as error:  # every store has errors of its own
             if not left or isinstance(error, PermissionError):
                 line = (str(error) or type(error).__name__).splitlines()[0]
-                raise AsrkitError(f"{address} cannot be read ({line}); start again when it can be") from error
+                raise UnreachableError(
+                    f"{address} cannot be read ({line}); start again when it can be, a training with --resume"
+                ) from error
             time.sleep(wait_s)
             wait_s *= 2
     raise AssertionError("unreachable")

@@ -33,6 +33,7 @@ from asrkit.epochs import (
     window_shards,
 )
 from asrkit.errors import AsrkitError
+from asrkit.folder_names import is_plain
 from asrkit.mel_statistics import take_statistics
 from asrkit.noise_data import noise_dir, open_noise, surroundings
 from asrkit.progress import Progress
@@ -49,6 +50,7 @@ from asrkit.validate import Validation, validate
 CPU_VALIDATION_S = 60.0
 VALIDATION_S = 120.0
 LEFT_OPEN = {"train.precision": "auto", "train.batch_seconds": 0}  # the run has chosen, and keeps to it
+DATA_DIR = "data"  # as good as not given: a run that is resumed looks for its data where it began
 MAY_CHANGE = ("train.workers", "train.save_minutes", "train.max_bad_steps")  # when resuming: no number depends on them
 CORPUS_BATCHES = 200  # in an epoch, where the recipe leaves the size of a batch open: small corpora need updates
 BATCH_SECONDS = (20.0, 320.0)  # least and most that this choice gives
@@ -88,15 +90,16 @@ def find_or_name_run(recipe: Recipe, *, run: str | None, exp_dir: Path, resume: 
     With `resume` and nothing there yet, as in a job script's first start, it is a new one.
 
     Raises:
-        AsrkitError: a new run is asked for under the name of an old one.
+        AsrkitError: a new run is asked for under the name of an old one, or under one that is no plain word.
     """
     home = exp_dir / recipe.name
     mine = [folder for folder in run_folders(exp_dir) if folder.parent.name == recipe.name]
     if run is None:
         return mine[-1] if resume and mine else _fresh_folder(home)
-    if run != Path(run).name and not (Path(run) / "recipe.json").exists():
+    is_path = run != "" and (Path(run) / "recipe.json").exists()
+    if not is_path and not is_plain(run):
         raise AsrkitError(f"--run {run!r} cannot name a folder in {home}; wanted a plain word, or the path of a run")
-    folder = Path(run) if (Path(run) / "recipe.json").exists() else home / run
+    folder = Path(run) if is_path else home / run
     if (folder / "recipe.json").exists() and not resume:
         raise AsrkitError(f"run {folder} exists; choose another name, or go on with it: --resume --run {folder.name}")
     return folder
@@ -134,14 +137,16 @@ def open_run(
     ranks: Ranks = ALONE,
     progress: Progress,
 ) -> Run:
-    """Opens the data; a run that `began` keeps the settings and the data that it began with.
+    """Opens the data; a run that `began` keeps the settings and the data that it began with, which may have moved to
+    another `data_dir`.
 
     Raises:
         AsrkitError: no such data set, or it changed since the run began.
     """
     if began is not None:
         record = began
-        data_set = resolve_data(parent(record["data"]["folder"]), record["data"]["name"], recipe.name)
+        place = data_dir if str(data_dir) != DATA_DIR else parent(record["data"]["folder"])
+        data_set = resolve_data(place, record["data"]["name"], recipe.name)
         _keep_settings(recipe, record, folder)
         progress.say(f"resuming {folder} with the settings it began with")
     else:
@@ -149,8 +154,14 @@ def open_run(
         record = recipe.to_json() | {"splits": data_set.splits}
     train, dev = (_joined(data_set, record, role) for role in ("train", "dev"))
     now = {"name": data_set.name, "folder": data_set.place, "fingerprint": train.fingerprint}
-    if record.setdefault("data", now)["fingerprint"] != now["fingerprint"]:
-        raise AsrkitError(f"data {data_set.place} changed since {folder} began; start a new run without --resume")
+    before = record.setdefault("data", now)
+    if before["fingerprint"] != now["fingerprint"]:
+        what = "changed since" if before["folder"] == now["folder"] else f"is not {before['folder']}, with which"
+        raise AsrkitError(f"data {data_set.place} {what} {folder} began; start a new run without --resume")
+    if before["folder"] != now["folder"]:
+        record["data"] = now
+        if ranks.first:
+            _write_record(folder, record)
     settings: TrainSettings = section_from_json(TrainSettings, record["train"])
     if settings.batch_seconds == 0:
         least, most = BATCH_SECONDS
@@ -217,6 +228,10 @@ def read_record(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise AsrkitError(f"{path} cannot be read: {error}") from error
     return record
+
+
+def _write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    write_whole(folder / "recipe.json", json.dumps(record, indent=1, ensure_ascii=False).encode("utf-8"))
 
 
 def _joined(data_set: DataSet, record: Mapping[str, Any], role: str) -> JoinedIndex:
@@ -327,7 +342,7 @@ def fix_schedule(run: Run, updater: Updater, *, minutes: float | None, began: fl
     record["train"] = asdict(run.settings) | {"precision": str(updater.precision).removeprefix("torch.")}
     if ranks.first:
         run.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(run.folder / "recipe.json", json.dumps(record, indent=1, ensure_ascii=False).encode("utf-8"))
+        _write_record(run.folder, record)
     run = replace(run, record=record)
     _tell(run, updater, speed, one, progress)
     return run

@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asrkit import audio, remote
-from asrkit.errors import AsrkitError, did_you_mean
+from asrkit.errors import AsrkitError, UnreachableError, did_you_mean
 from asrkit.tokenizer import Tokenizer, load_tokenizer
 
 SCHEMA = 1  # of sidecars and index.json
@@ -158,7 +158,8 @@ class Index:
         """The sound (S,) of utterance i.
 
         Raises:
-            AsrkitError: the shard is missing, cut off, or holds something else in that place.
+            UnreachableError: the shard is far away, and cannot be fetched now.
+            AsrkitError: it is missing, cut off, or holds something else in that place.
         """
         row = self.rows[i]
         path = shard_path(self.folder, int(row["shard"]))
@@ -167,6 +168,8 @@ class Index:
                 file.seek(int(row["offset"]))
                 data = file.read(int(row["size"]))
             samples = audio.decode(data)
+        except UnreachableError:
+            raise
         except (OSError, AsrkitError) as error:
             raise AsrkitError(
                 f"{path} is cut off or damaged at {self.record(i)['key']!r} ({error}): {_AGAIN}"
@@ -348,8 +351,9 @@ def open_data(data_dir: str | Path, name: str) -> DataSet:
     """The prepared data set data_dir/name; `data_dir` is a folder, or the address of one.
 
     Raises:
-        AsrkitError: there is none, or prepare did not end; it cannot be reached.
+        AsrkitError: there is none, or prepare did not end; it cannot be reached; a name that leads out of the folder.
     """
+    remote.check_name(data_dir, name)
     data_dir = remote.mirror(str(data_dir), name) if remote.is_remote(data_dir) else Path(data_dir)
     folder = data_dir / name
     path = folder / "prepare.json"

@@ -34,7 +34,7 @@ from asrkit.checkpoint import (
 from asrkit.device import loader_workers, one_core_here
 from asrkit.distributed import Ranks, joined
 from asrkit.epochs import plan_epoch
-from asrkit.errors import AsrkitError, SaidElsewhereError
+from asrkit.errors import AsrkitError, SaidElsewhereError, UnreachableError
 from asrkit.live import Live
 from asrkit.lock import only_one
 from asrkit.metrics import Metrics, Unwritten
@@ -246,6 +246,10 @@ def _loop(run: Run, updater: Updater, position: Position, metrics: Metrics, prog
                 position = replace(begun.read(position), seconds=live.seconds)
                 _save(run, updater, position)
                 return position
+            except UnreachableError:
+                with suppress(AsrkitError):  # the first error says more
+                    _save(run, updater, replace(begun.read(position), seconds=live.seconds))
+                raise
             position = begun.read(position)
             before = position
             if position.batch == len(epoch):

@@ -1,7 +1,8 @@
 """The batches of an epoch in, the same out, their shards being fetched ahead of them where they are far away.
 
-Two windows of shards are on this machine at a time: that which is being trained on, and the one before until its last
-batches are read, or the next. A process that wants a shard which is not there yet fetches it itself.
+Two windows of shards are on this machine at a time: that which is being trained on, and the one before, perhaps of the
+last epoch, until its last batches are read, or the next. A process that wants a shard which is not there yet fetches it
+itself.
 """
 
 import threading
@@ -19,17 +20,21 @@ def follow(index: JoinedIndex, epoch: Epoch, done: int, workers: int) -> Iterato
     if not index.is_remote:
         yield from epoch.after(done)
         return
+    begins = done == 0
     late = PREFETCHED * max(1, workers) + 1  # batches of the last window that may still be read
     windows = epoch.windows()
     window = next(windows, None)
     while window is not None and done >= len(window.turns):
         done -= len(window.turns)
         window = next(windows, None)
+    following = next(windows, None)
+    # In the middle of an epoch nobody reads the window before: a run is resumed, whatever it was that it left here.
+    beside = epoch.shards_before if begins else _shards(following)
+    index.keep_shards(_shards(window) | beside)
     fetching = _Fetching(index, window) if window is not None else None
     ahead: _Fetching | None = None
     try:
         while window is not None and fetching is not None:
-            following = next(windows, None)
             for place, rows in enumerate(islice(window, done, None)):
                 if place == late and following is not None:
                     ahead = _turn(index, window, following)
@@ -38,6 +43,7 @@ def follow(index: JoinedIndex, epoch: Epoch, done: int, workers: int) -> Iterato
                 ahead = _turn(index, window, following)
             fetching.end(wait=True)  # all its shards are here
             window, fetching, ahead, done = following, ahead, None, 0
+            following = next(windows, None)
     finally:
         for each in (fetching, ahead):
             if each is not None:
@@ -46,8 +52,12 @@ def follow(index: JoinedIndex, epoch: Epoch, done: int, workers: int) -> Iterato
 
 def _turn(index: JoinedIndex, window: Window, following: Window) -> "_Fetching":
     """Makes room for the next window and begins to fetch it."""
-    index.keep_shards({*window.shards.tolist(), *following.shards.tolist()})
+    index.keep_shards(_shards(window) | _shards(following))
     return _Fetching(index, following)
+
+
+def _shards(window: Window | None) -> set[int]:
+    return set(window.shards.tolist()) if window is not None else set()
 
 
 class _Fetching:

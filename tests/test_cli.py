@@ -117,6 +117,29 @@ def test_version_and_module() -> None:
     assert re.fullmatch(r"asrkit \d+\.\d+\.\d+\n", done.stdout)
 
 
+@pytest.mark.parametrize("command", ["prepare", "prepare-noise", "tokenizers", "lm fetch", "lm build"])
+def test_what_writes_refuses_an_address(command: str, asrkit: Asrkit, calls: list[Any]) -> None:
+    """Else it would lie in ./s3:/bucket/data."""
+    where = [] if command in ("prepare-noise", "lm build") else ["librispeech"]
+    code, _, err = asrkit(*command.split(), *where, "--data-dir", "s3://bucket/data")
+    assert (code, calls) == (1, [])
+    assert err.startswith(
+        "asrkit: --data-dir s3://bucket/data is an address; this command wants a folder of this machine ("
+    )
+
+
+def test_a_preview_of_data_far_away(asrkit: Asrkit, calls: list[Any]) -> None:
+    assert asrkit("augment-preview", "librispeech", "--data-dir", "http://host/data")[0] == 0
+    assert calls[0][2]["data_dir"] == "http://host/data"
+
+
+@pytest.mark.parametrize("minutes", ["inf", "nan", "0", "-1"])
+@pytest.mark.parametrize("command", [["train", "librispeech"], ["train", "librispeech", "--dry-run"], ["demo"]])
+def test_minutes_are_finite(command: list[str], minutes: str, asrkit: Asrkit, calls: list[Any]) -> None:
+    code, _, err = asrkit(*command, "--minutes", minutes)
+    assert (code, err, calls) == (1, f"asrkit: --minutes is {minutes}; wanted a finite number above 0\n", [])
+
+
 def test_options_reach_the_verb(asrkit: Asrkit, calls: list[Any]) -> None:
     asrkit(
         "train", "librispeech", "--data", "english", "model.layers=3", "--minutes", "30", "train.lr=2e-4", "--resume"

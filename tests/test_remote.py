@@ -5,10 +5,11 @@ import os
 import shutil
 import signal
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,13 @@ import torch
 from safetensors.torch import load_file
 from tones import make_tones, tones_recipe
 
+from asrkit import batches, remote, window_cache
 from asrkit import epochs as epochs_module
-from asrkit import remote, window_cache
-from asrkit.checkpoint import last_checkpoint, load_checkpoint
+from asrkit.checkpoint import find_run, last_checkpoint, load_checkpoint
+from asrkit.decode import decode
 from asrkit.epochs import EpochPlan, plan_epoch
-from asrkit.errors import AsrkitError
+from asrkit.errors import AsrkitError, UnreachableError
+from asrkit.log_probs import log_probs_of
 from asrkit.shards import JoinedIndex, open_data, resolve_data
 from asrkit.train import train
 from asrkit.trained_data import data_of
@@ -45,13 +48,14 @@ def data_dir(tmp_path_factory):
 class Web:
     """A web server over a folder; `asked` counts what was asked for, `fails` are statuses of the next answers.
 
-    `silence` says of a path that it is not answered before `comes` is set.
+    `silence` says of a path that it is not answered before `comes` is set, `down` that it cannot be had.
     """
 
     def __init__(self, folder: Path) -> None:
         self.asked: Counter[str] = Counter()
         self.fails: list[int] = []
         self.silence: Callable[[str], bool] = lambda path: False
+        self.down: Callable[[str], bool] = lambda path: False
         self.comes = threading.Event()
         web = self
 
@@ -60,8 +64,8 @@ class Web:
                 web.asked[self.path.lstrip("/")] += 1
                 if web.silence(self.path):
                     web.comes.wait(60)
-                if web.fails:
-                    self.send_error(web.fails.pop(0))
+                if web.fails or web.down(self.path):
+                    self.send_error(web.fails.pop(0) if web.fails else 503)
                 else:
                     super().do_GET()
 
@@ -101,17 +105,17 @@ def test_training_from_a_web_server_is_training_from_a_folder(data_dir, web, tmp
     for name in ("WINDOW_HOURS", "REMOTE_WINDOW_HOURS"):
         seconds = open_data(data_dir, "tones").index("train").seconds
         monkeypatch.setattr(epochs_module, name, 1.01 * seconds / SHARDS / 3600)
-    monkeypatch.setattr(window_cache, "PREFETCHED", 1)
+    for module in (batches, window_cache):
+        monkeypatch.setattr(module, "PREFETCHED", 1)
     most = 0
-    turn = window_cache._turn
+    fetch_shard = JoinedIndex.fetch_shard
 
-    def watched(*arguments):
+    def watched(index, number):
         nonlocal most
-        fetching = turn(*arguments)
+        fetch_shard(index, number)
         most = max(most, len(cached(tmp_path / "cache")))
-        return fetching
 
-    monkeypatch.setattr(window_cache, "_turn", watched)
+    monkeypatch.setattr(JoinedIndex, "fetch_shard", watched)
     recipe = tones_recipe("train.epochs=2", "train.batch_seconds=1.5", f"train.workers={workers}")
     runs = [
         train(recipe, data_dir=place, exp_dir=tmp_path / str(number), device="cpu")
@@ -143,6 +147,41 @@ def test_two_windows_at_a_time(web):
         window = next(place for place, each in enumerate(order) if shards <= each)
         allowed = [set().union(*order[max(0, window - 1) : window + 1]), set().union(*order[window : window + 2])]
         assert any(here <= each for each in allowed)
+
+
+def test_two_windows_over_epochs_and_in_a_resumed_one(web, monkeypatch):
+    """Also where one epoch follows another, whose last batches are read late: they are not fetched again."""
+    index = JoinedIndex([open_data(web.address, "tones").index("train")])
+    plan = EpochPlan(seed=3, batch_seconds=0.7, window_shards=2)
+    epochs = [plan_epoch(index, plan, number) for number in range(4)]
+    here, fetch = [], remote.fetch
+
+    def counted(*arguments, **options):
+        fetch(*arguments, **options)
+        here.append(len(list(index.folder.glob("shard-*.tar"))))
+
+    monkeypatch.setattr(remote, "fetch", counted)
+
+    def read(parts):
+        """As a loader does, which begins with the next epoch while its last batches are still being read."""
+        waiting = deque()
+        for rows in chain.from_iterable(window_cache.follow(index, epochs[number], done, 0) for number, done in parts):
+            waiting.append(rows)
+            if len(waiting) > window_cache.PREFETCHED:
+                for row in waiting.popleft().tolist():
+                    index.audio(row)
+
+    read([(0, 0), (1, 0), (2, 0)])
+    on_disk, before, wanted = set(), set(), 0
+    for window in chain.from_iterable(epoch.windows() for epoch in epochs[:3]):
+        shards = set(window.shards.tolist())
+        on_disk &= before | shards
+        wanted += len(shards - on_disk)
+        on_disk, before = on_disk | shards, shards
+    assert sum(count for name, count in web.asked.items() if "/train/shard-" in name) == wanted
+    for done in (0, 1, len(epochs[3]) - 1):  # what the end of an epoch left here, or of such a resumed one
+        read([(3, done)])
+    assert max(here) == 4
 
 
 def test_asked_to_stop_while_the_server_is_silent_it_saves_and_goes_on_with_another_look(
@@ -221,6 +260,38 @@ def test_it_is_decoded_from_where_it_was_trained_on(web, tmp_path):
     assert len(data.index("test").audio(0)) == data.index("test").rows[0]["samples"]
 
 
+def test_a_server_that_is_gone_while_decoding_is_no_damage(web, tmp_path):
+    """Else its utterances would be counted as unreadable, and the rest taken for the whole."""
+    train(tones_recipe("train.epochs=1"), data_dir=web.address, exp_dir=tmp_path, device="cpu")
+    web.down = lambda path: "/test/shard-" in path
+    with pytest.raises(
+        UnreachableError, match=r"^http\S+/test/shard-000000\.tar cannot be read \(503, .+\); start aga"
+    ):
+        decode(exp_dir=tmp_path, device="cpu")
+    web.down = lambda path: False
+    checkpoint = load_checkpoint(find_run(None, tmp_path))
+    assert log_probs_of(checkpoint, data_of(checkpoint).index("test"), tmp_path / "kept").unreadable == {}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_server_that_is_gone_while_training_is_told_to_resume(data_dir, web, tmp_path, monkeypatch, workers):
+    seconds = open_data(data_dir, "tones").index("train").seconds
+    for name in ("WINDOW_HOURS", "REMOTE_WINDOW_HOURS"):
+        monkeypatch.setattr(epochs_module, name, 1.01 * seconds / SHARDS / 3600)
+    recipe = tones_recipe("train.epochs=1", "train.batch_seconds=1.5", f"train.workers={workers}")
+    where = dict(data_dir=web.address, exp_dir=tmp_path / "there", run="run", resume=True, device="cpu")
+    web.down = lambda path: "/train/shard-" in path and sum("/train/shard-" in name for name in web.asked) > 3
+    with pytest.raises(
+        UnreachableError,
+        match=r"^http\S+/train/shard-\d+\.tar cannot be read \(503, .+\); .+, a training with --resume$",
+    ):
+        train(recipe, **where)
+    web.down = lambda path: False
+    here = train(recipe, data_dir=data_dir, exp_dir=tmp_path / "here", device="cpu")
+    weights, mended = final_weights(here), final_weights(train(recipe, **where))
+    assert all(torch.equal(weights[name], mended[name]) for name in weights)
+
+
 def test_what_was_fetched_is_not_fetched_again_until_it_is_prepared_again(web, tmp_path):
     for _ in range(2):
         data = resolve_data(web.address, None, "tones")
@@ -232,12 +303,23 @@ def test_what_was_fetched_is_not_fetched_again_until_it_is_prepared_again(web, t
     assert web.asked["tones/train/index.npy"] == web.asked["tones/dev/shard-000000.tar"] == 2
 
 
+def test_what_a_killed_process_fetched_in_part_is_removed(web):
+    index = open_data(web.address, "tones").index("train")
+    parts = [index.folder / f".shard-{number:06d}.tar.elsewhere-99.part" for number in range(2)]
+    for part in parts:
+        part.write_bytes(b"half")
+    index.fetch_shard(0)
+    assert [part.exists() for part in parts] == [False, True]
+    index.fetch_shard(1)
+    assert list(index.folder.glob(".*.part")) == []
+
+
 def test_what_fails_once_is_tried_again(web):
     web.fails += [503, 500]
     assert open_data(web.address, "tones").name == "tones"
 
 
-def test_a_store_that_is_gone_a_cut_shard_and_an_odd_split_are_one_line(web):
+def test_a_store_that_is_gone_and_a_cut_shard_are_one_line(web):
     index = open_data(web.address, "tones").index("train")
     shard = web.folder / "tones" / "train" / "shard-000000.tar"
     whole = shard.read_bytes()
@@ -252,13 +334,55 @@ def test_a_store_that_is_gone_a_cut_shard_and_an_odd_split_are_one_line(web):
     assert not cached(index.folder.parents[3])
     web.fails += [500] * 9
     with pytest.raises(
-        AsrkitError, match=r"http.*prepare\.json cannot be read \(500, .+\); start again when it can be"
+        AsrkitError,
+        match=r"http.*prepare\.json cannot be read \(500, .+\); start again when it can be, a training with --resume",
     ):
         open_data(web.address, "tones")
-    web.fails.clear()
-    (web.folder / "tones" / "prepare.json").write_text('{"splits": {"train": ["../../out"]}}')
-    with pytest.raises(AsrkitError, match=r"names a split '\.\./\.\./out'; wanted the plain name of a folder"):
+
+
+DAMAGED = r"^http\S+/tones/prepare\.json is damaged; upload the data again, prepare\.json last$"
+ODD = r"^http\S+/tones/prepare\.json names a split .+; wanted the plain name of a folder$"
+
+
+@pytest.mark.parametrize(
+    ("meta", "said"),
+    [
+        ("{", DAMAGED),
+        ("[]", DAMAGED),
+        ("[1]", DAMAGED),
+        ("null", DAMAGED),
+        ('{"splits": {"train": ["train"], "dev": [], "test": []}}', DAMAGED),
+        ('{"recipe": "tones", "splits": null}', DAMAGED),
+        ('{"recipe": "tones", "splits": {"train": ["train"]}}', DAMAGED),
+        ('{"recipe": "tones", "splits": {"train": null, "dev": [], "test": []}}', DAMAGED),
+        ('{"recipe": "tones", "splits": {"train": "train", "dev": [], "test": []}}', DAMAGED),
+        ('{"recipe": "tones", "splits": {"train": [1], "dev": [], "test": []}}', ODD),
+        ('{"recipe": "tones", "splits": {"train": ["../../out"], "dev": [], "test": []}}', ODD),
+        ('{"recipe": "tones", "splits": {"train": ["prepare.json"], "dev": [], "test": []}}', ODD),
+    ],
+)
+def test_a_prepare_json_that_is_none_is_one_line_and_costs_nothing(web, meta, said):
+    """What was fetched before stays."""
+    index = open_data(web.address, "tones").index("dev")
+    (web.folder / "tones" / "prepare.json").write_text(meta, encoding="utf-8")
+    with pytest.raises(AsrkitError, match=said):
         open_data(web.address, "tones")
+    assert (index.folder.parent / "prepare.json").is_file() and len(index.audio(0))
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "../../x", "/x", "a/b", "a\\b"])
+def test_a_name_that_leads_elsewhere_is_refused_before_anything_is_written(web, tmp_path, name):
+    """It may come from a checkpoint of somebody else's."""
+    beside = tmp_path / "cache" / "x" / "train" / "shard-000000.tar"
+    beside.parent.mkdir(parents=True)
+    beside.write_bytes(b"mine")
+    before = sorted(tmp_path.rglob("*"))
+    for data_dir in (web.address, str(tmp_path)):
+        with pytest.raises(
+            AsrkitError, match=r"^'.*' cannot name a data set in \S+; wanted the plain name of a folder"
+        ):
+            open_data(data_dir, name)
+    assert sorted(tmp_path.rglob("*")) == before and not web.asked
 
 
 def test_an_address_that_nothing_can_open_is_one_line():

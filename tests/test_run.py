@@ -1,0 +1,56 @@
+"""What a run begins with, or goes on with: its name, its data."""
+
+import json
+import shutil
+
+import pytest
+from tones import make_tones, tones_recipe
+
+from asrkit.errors import AsrkitError
+from asrkit.run import find_or_name_run
+from asrkit.train import train
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "/a"])
+def test_a_run_is_a_folder_of_its_recipe_s(tmp_path, monkeypatch, name, resume):
+    """Not exp/ itself, nor one beside it."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        AsrkitError, match=r"^--run '.*' cannot name a folder in \S+/tones; wanted a plain word, or the pa"
+    ):
+        find_or_name_run(tones_recipe(), run=name, exp_dir=tmp_path / "exp", resume=resume)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_may_be_named_by_its_path(tmp_path, monkeypatch):
+    run = tmp_path / "exp" / "tones" / "first"
+    run.mkdir(parents=True)
+    (run / "recipe.json").write_text("{}", encoding="utf-8")
+    monkeypatch.chdir(run)
+    for name in (".", str(run), "../first", "first"):
+        assert find_or_name_run(tones_recipe(), run=name, exp_dir=tmp_path / "exp", resume=True).resolve() == run
+
+
+def test_a_run_that_is_resumed_goes_on_with_its_data_where_it_was_moved_to(tmp_path):
+    where = dict(exp_dir=tmp_path / "exp", run="run", resume=True, device="cpu")
+    recipe = tones_recipe("train.epochs=1")
+    first, moved, other = (tmp_path / name for name in ("first", "moved", "other"))
+    folder = make_tones(first)
+    run = train(recipe, data_dir=first, **where)
+
+    def noted() -> str:
+        return json.loads((run / "recipe.json").read_text(encoding="utf-8"))["data"]["folder"]
+
+    make_tones(other, utterances=20)
+    with pytest.raises(
+        AsrkitError, match=rf"^data {other}/tones is not {folder}, with which {run} began; start a new run without --re"
+    ):
+        train(recipe, data_dir=other, **where)
+    with pytest.raises(AsrkitError, match=rf"^data {tmp_path}/tones does not exist; run: asrkit prepare"):
+        train(recipe, data_dir=tmp_path, **where)
+    assert noted() == str(folder)
+    shutil.move(first, moved)
+    for given in ({"data_dir": moved}, {}):  # and once it was said, it is known
+        assert train(recipe, **given, **where) == run
+        assert noted() == str(moved / "tones")
