@@ -11,7 +11,7 @@ from typing import IO, Any
 from asrkit.errors import AsrkitError
 
 PART = ".part"  # ends every temporary name
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # of errors: no room left
 _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
 _NO_FOLDER = {errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
 
@@ -64,7 +64,7 @@ def storing_in(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         where = Path(error.filename) if isinstance(error.filename, str) else folder
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise AsrkitError(f"no room left to write {where}; free some space and start again") from error
         if error.errno in _FORBIDDEN:
             inside = where.is_relative_to(folder) or folder.is_relative_to(where)

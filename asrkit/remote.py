@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from asrkit.atomic import PART, part_of, storing_in, write_whole
+from asrkit.atomic import FULL, PART, part_of, storing_in, write_whole
 from asrkit.errors import AsrkitError, UnreachableError
 from asrkit.folder_names import is_plain
 
@@ -176,6 +176,8 @@ def _patiently(address: str, take: Callable[[Any, str], Any]) -> Any:
         except ValueError as error:  # fsspec knows no such protocol
             raise AsrkitError(f"{address} cannot be opened ({error})") from error
         except Exception as error:  # every store has errors of its own
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise  # of this machine
             if not left or isinstance(error, PermissionError):
                 line = (str(error) or type(error).__name__).splitlines()[0]
                 raise UnreachableError(

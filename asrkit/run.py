@@ -35,7 +35,7 @@ from asrkit.epochs import (
 from asrkit.errors import AsrkitError
 from asrkit.folder_names import is_plain
 from asrkit.mel_statistics import take_statistics
-from asrkit.noise_data import noise_dir, open_noise, surroundings
+from asrkit.noise_data import MARKER, noise_dir, open_noise, surroundings
 from asrkit.progress import Progress
 from asrkit.recipe import Recipe, section_from_json
 from asrkit.remote import parent
@@ -158,10 +158,6 @@ def open_run(
     if before["fingerprint"] != now["fingerprint"]:
         what = "changed since" if before["folder"] == now["folder"] else f"is not {before['folder']}, with which"
         raise AsrkitError(f"data {data_set.place} {what} {folder} began; start a new run without --resume")
-    if before["folder"] != now["folder"]:
-        record["data"] = now
-        if ranks.first:
-            _write_record(folder, record)
     settings: TrainSettings = section_from_json(TrainSettings, record["train"])
     if settings.batch_seconds == 0:
         least, most = BATCH_SECONDS
@@ -170,6 +166,10 @@ def open_run(
     record.setdefault("replicas", choose_replicas(device, settings.batch_seconds) if ranks.size == 1 else 1)
     record.setdefault("window_shards", window_shards(train))
     augmentation = _open_augmentation(record, data_dir, settings.seed)
+    if before["folder"] != now["folder"]:
+        record["data"] = now
+        if ranks.first:
+            _write_record(folder, record)
     for line in augmentation.unheard(recipe.overridden):
         progress.warn(line)
     return Run(
@@ -193,8 +193,12 @@ def _open_augmentation(record: dict[str, Any], data_dir: str | Path, seed: int) 
     """
     settings: AugmentSettings = section_from_json(AugmentSettings, record["augment"]).in_force()
     began = record.get("noise", [])
-    folders = [Path(each["folder"]) for each in began] or [noise_dir(data_dir) / name for name in settings.noise]
-    found = [open_noise(folder) for folder in folders]
+    here = [noise_dir(data_dir) / name for name in settings.noise]
+    folders = [Path(each["folder"]) for each in began] or here
+    found = [
+        open_noise(folder if (folder / MARKER).is_file() else moved)
+        for folder, moved in zip(folders, here, strict=True)
+    ]
     now = [{"folder": str(noise.folder.resolve()), "fingerprint": noise.fingerprint} for noise in found]
     for before, after in zip(began, now, strict=False):
         if before["fingerprint"] != after["fingerprint"]:

@@ -1,5 +1,6 @@
 """Prepared data on a web server and in an object store: the same training, two windows of shards, clear errors."""
 
+import errno
 import json
 import os
 import shutil
@@ -286,6 +287,7 @@ def test_a_server_that_is_gone_while_training_is_told_to_resume(data_dir, web, t
         match=r"^http\S+/train/shard-\d+\.tar cannot be read \(503, .+\); .+, a training with --resume$",
     ):
         train(recipe, **where)
+    assert int(last_checkpoint(tmp_path / "there" / "tones" / "run").name) > 0  # no step is lost
     web.down = lambda path: False
     here = train(recipe, data_dir=data_dir, exp_dir=tmp_path / "here", device="cpu")
     weights, mended = final_weights(here), final_weights(train(recipe, **where))
@@ -312,6 +314,18 @@ def test_what_a_killed_process_fetched_in_part_is_removed(web):
     assert [part.exists() for part in parts] == [False, True]
     index.fetch_shard(1)
     assert list(index.folder.glob(".*.part")) == []
+
+
+def test_a_full_disk_is_not_taken_for_a_server_that_is_gone(web, monkeypatch):
+    index = open_data(web.address, "tones").index("train")
+
+    class Store:
+        def get_file(self, name, path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", lambda address, **options: (Store(), address))
+    with pytest.raises(AsrkitError, match=r"^no room left to write .*train; free some space and start again$"):
+        index.fetch_shard(0)
 
 
 def test_what_fails_once_is_tried_again(web):

@@ -3,10 +3,13 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
+import soundfile
 from tones import make_tones, tones_recipe
 
 from asrkit.errors import AsrkitError
+from asrkit.prepare_noise import prepare_noise
 from asrkit.run import find_or_name_run
 from asrkit.train import train
 
@@ -34,13 +37,17 @@ def test_a_run_may_be_named_by_its_path(tmp_path, monkeypatch):
 
 def test_a_run_that_is_resumed_goes_on_with_its_data_where_it_was_moved_to(tmp_path):
     where = dict(exp_dir=tmp_path / "exp", run="run", resume=True, device="cpu")
-    recipe = tones_recipe("train.epochs=1")
+    recipe = tones_recipe("train.epochs=1", "augment.noise=street")
     first, moved, other = (tmp_path / name for name in ("first", "moved", "other"))
     folder = make_tones(first)
+    soundfile.write(tmp_path / "tram.wav", np.random.default_rng(1).normal(0, 0.1, 16_000), 16_000)
+    (tmp_path / "tram.jsonl").write_text('{"audio": "tram.wav"}\n', encoding="utf-8")
+    prepare_noise(noise=[tmp_path / "tram.jsonl"], data_dir=first, name="street")
     run = train(recipe, data_dir=first, **where)
 
-    def noted() -> str:
-        return json.loads((run / "recipe.json").read_text(encoding="utf-8"))["data"]["folder"]
+    def noted() -> list[str]:
+        record = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
+        return [record["data"]["folder"], record["noise"][0]["folder"]]
 
     make_tones(other, utterances=20)
     with pytest.raises(
@@ -49,8 +56,8 @@ def test_a_run_that_is_resumed_goes_on_with_its_data_where_it_was_moved_to(tmp_p
         train(recipe, data_dir=other, **where)
     with pytest.raises(AsrkitError, match=rf"^data {tmp_path}/tones does not exist; run: asrkit prepare"):
         train(recipe, data_dir=tmp_path, **where)
-    assert noted() == str(folder)
+    assert noted() == [str(folder), str(first / "street")]
     shutil.move(first, moved)
     for given in ({"data_dir": moved}, {}):  # and once it was said, it is known
         assert train(recipe, **given, **where) == run
-        assert noted() == str(moved / "tones")
+        assert noted() == [str(moved / "tones"), str(moved / "street")]
