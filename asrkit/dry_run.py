@@ -195,19 +195,23 @@ def _largest_batch(run: Run, updater: Updater, longest: Rows) -> tuple[float, fl
 def _largest_on_cpu(run: Run, updater: Updater, longest: Rows, *, peak_mb: float, spare_mb: float) -> float:
     """The padded seconds of such utterances for which there is room: doubled until they tell what a second takes.
 
-    A process says only how much it ever had, and the first batches fit into what it has already. As long as one takes
-    less than TELLING_MB more it is taken to take that, so that the answer is rather too small.
+    A process says only how much it ever had, and the first batches fit into what it has already. So what twice as much
+    takes is known where the batch before has raised the peak, too; else it is taken for half of all, which is the most
+    that it can be, and for TELLING_MB where it is less. So the answer is rather too small.
     """
-    rows = longest
+    rows, raised = longest, False
     while True:
         before_s, rows = _padded_s(run, rows), np.resize(longest, 2 * len(rows))
         began = time.monotonic()
-        more_mb = _try(run, updater, rows) - peak_mb
-        seconds = _padded_s(run, rows)
-        fits_s = min(MOST_SECONDS, max(seconds, (seconds - before_s) * spare_mb / max(more_mb, TELLING_MB)))
-        if more_mb >= TELLING_MB or fits_s == MOST_SECONDS or time.monotonic() - began > PATIENCE_S:
+        now_mb, seconds = _try(run, updater, rows), _padded_s(run, rows)
+        more_mb = now_mb - peak_mb
+        told = raised and more_mb >= TELLING_MB
+        most_mb = more_mb if told else max(TELLING_MB, 0.0 if raised else now_mb / 2)
+        fits_s = min(MOST_SECONDS, max(seconds, (seconds - before_s) * spare_mb / most_mb))
+        tried_enough = fits_s == MOST_SECONDS or now_mb > spare_mb or time.monotonic() - began > PATIENCE_S
+        if told or tried_enough:
             return round(fits_s, 1)
-        peak_mb += max(0.0, more_mb)
+        peak_mb, raised = max(peak_mb, now_mb), more_mb > 0
 
 
 def _largest_on_gpu(run: Run, updater: Updater, longest: Rows, *, fits: int = 0, fails: int = 0) -> float:

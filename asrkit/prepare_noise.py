@@ -76,7 +76,7 @@ def prepare_noise(
     with storing_in(folder), only_one(folder, "prepare", progress.warn):
         paths = {kind: [os.path.abspath(path) for path in given] for kind, given in sources.items()}
         made_of = {"sources": paths, "collections": list(collections), "rooms": rooms, "seed": seed}
-        _claim(folder, {"schema": SCHEMA, "kind": NOISE} | made_of)
+        _claim(folder, made_of, progress)
         for collection in collections:
             for kind, found in _collected(collection, folder / "download", progress).items():
                 sounds[kind] += found
@@ -102,28 +102,37 @@ def prepare_noise(
     return meta
 
 
-def _claim(folder: Path, source: dict[str, Any]) -> None:
-    """Notes what the folder is made of; refuses one that holds something else, or would lose a part of what it holds:
-    trainings that began with it could not go on."""
+def _claim(folder: Path, made_of: dict[str, Any], progress: Progress) -> None:
+    """Notes what the folder is to be made of, and what it is made of already, until it is finished again.
+
+    Refuses one that holds something else, or would lose a part of what it holds.
+    """
     path = folder / "source.json"
     there = sorted(item.name for item in folder.iterdir() if not item.name.startswith("."))
+    finished = None
     if there:
         try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-            lost = _lost(before, source) if before["kind"] == NOISE else None
+            begun, marker = json.loads(path.read_text(encoding="utf-8")), folder / MARKER
+            finished = json.loads(marker.read_text(encoding="utf-8")) if marker.exists() else begun.get("finished")
+            ours, lost = begun["kind"] == NOISE, _lost(finished, made_of) if finished else []
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            lost = None
-        if lost is None:
+            ours = False
+        if not ours:
             raise AsrkitError(f"{folder} holds {there[0]!r} and no noises: choose another --name")
-        if lost and (folder / MARKER).exists():
+        if lost:
             raise AsrkitError(
-                f"{folder} was also made of {', '.join(lost)}; wanted that, too, or another --name (or delete {folder})"
+                f"{folder} is also made of {', '.join(lost)}; wanted that, too, or another --name (or delete {folder})"
             )
+    if finished:
+        finished = {key: finished[key] for key in made_of}
+        if finished != made_of:
+            progress.warn(f"{folder} grows: trainings that began with it cannot go on; with another --name they can")
+    source = {"schema": SCHEMA, "kind": NOISE} | made_of | {"finished": finished}
     write_whole(path, (json.dumps(source, indent=1) + "\n").encode("utf-8"))
 
 
 def _lost(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What the first source.json names and the second does not."""
+    """What the first is made of, and the second is not."""
     lost = []
     for kind, option in ((NOISE, ""), (RESPONSE, "--rir ")):
         lost += [f"{option}{path}" for path in before["sources"][kind] if path not in now["sources"][kind]]

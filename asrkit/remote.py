@@ -127,7 +127,7 @@ def fetch(address: str, path: Path, size: int | None = None, *, again: bool = Fa
     """Makes the file on this machine, where it is not there yet, for all processes that ask for it.
 
     Raises:
-        UnreachableError: the server is silent, or refuses.
+        UnreachableError: the server is silent, or refuses; or there is no room for it here.
         AsrkitError: it does not exist there, or is not of that size.
     """
     with storing_in(path.parent), _locked(path):
@@ -157,7 +157,7 @@ def _patiently(address: str, take: Callable[[Any, str], Any]) -> Any:
     """What `take` makes of the store and the name in it; what fails is tried again, a little later each time.
 
     Raises:
-        UnreachableError: it failed to the last.
+        UnreachableError: it failed to the last, or there is no room for it here.
         AsrkitError: a package is missing, or nothing knows such addresses.
         FileNotFoundError: there is no such file.
     """
@@ -176,8 +176,10 @@ def _patiently(address: str, take: Callable[[Any, str], Any]) -> Any:
         except ValueError as error:  # fsspec knows no such protocol
             raise AsrkitError(f"{address} cannot be opened ({error})") from error
         except Exception as error:  # every store has errors of its own
-            if isinstance(error, OSError) and error.errno in FULL:
-                raise  # of this machine
+            if isinstance(error, OSError) and error.errno in FULL:  # the disk of this machine
+                raise UnreachableError(
+                    f"no room left to fetch {address}; free some space and start again, a training with --resume"
+                ) from error
             if not left or isinstance(error, PermissionError):
                 line = (str(error) or type(error).__name__).splitlines()[0]
                 raise UnreachableError(

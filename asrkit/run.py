@@ -143,14 +143,16 @@ def open_run(
     Raises:
         AsrkitError: no such data set, or it changed since the run began.
     """
+    place = data_dir
     if began is not None:
         record = began
-        place = data_dir if str(data_dir) != DATA_DIR else parent(record["data"]["folder"])
+        if str(data_dir) == DATA_DIR:
+            place = parent(record["data"]["folder"])
         data_set = resolve_data(place, record["data"]["name"], recipe.name)
         _keep_settings(recipe, record, folder)
         progress.say(f"resuming {folder} with the settings it began with")
     else:
-        data_set = resolve_data(data_dir, data, recipe.name)
+        data_set = resolve_data(place, data, recipe.name)
         record = recipe.to_json() | {"splits": data_set.splits}
     train, dev = (_joined(data_set, record, role) for role in ("train", "dev"))
     now = {"name": data_set.name, "folder": data_set.place, "fingerprint": train.fingerprint}
@@ -165,7 +167,7 @@ def open_run(
         record["train"] = asdict(settings)
     record.setdefault("replicas", choose_replicas(device, settings.batch_seconds) if ranks.size == 1 else 1)
     record.setdefault("window_shards", window_shards(train))
-    augmentation = _open_augmentation(record, data_dir, settings.seed)
+    augmentation = _open_augmentation(record, place, settings.seed)
     if before["folder"] != now["folder"]:
         record["data"] = now
         if ranks.first:
@@ -196,7 +198,7 @@ def _open_augmentation(record: dict[str, Any], data_dir: str | Path, seed: int) 
     here = [noise_dir(data_dir) / name for name in settings.noise]
     folders = [Path(each["folder"]) for each in began] or here
     found = [
-        open_noise(folder if (folder / MARKER).is_file() else moved)
+        open_noise(moved if (moved / MARKER).is_file() and not folder.exists() else folder)
         for folder, moved in zip(folders, here, strict=True)
     ]
     now = [{"folder": str(noise.folder.resolve()), "fingerprint": noise.fingerprint} for noise in found]

@@ -247,8 +247,9 @@ def _loop(run: Run, updater: Updater, position: Position, metrics: Metrics, prog
                 _save(run, updater, position)
                 return position
             except UnreachableError:
-                with suppress(AsrkitError):  # the first error says more
-                    _save(run, updater, replace(begun.read(position), seconds=live.seconds))
+                if updater.ranks.size == 1:  # others wait for this one in the middle of an update
+                    with suppress(AsrkitError):  # the first error says more
+                        _save(run, updater, replace(begun.read(position), seconds=live.seconds))
                 raise
             position = begun.read(position)
             before = position

@@ -27,11 +27,13 @@ def follow(index: JoinedIndex, epoch: Epoch, done: int, workers: int) -> Iterato
     while window is not None and done >= len(window.turns):
         done -= len(window.turns)
         window = next(windows, None)
+    if window is None:
+        return
     following = next(windows, None)
     # In the middle of an epoch nobody reads the window before: a run is resumed, whatever it was that it left here.
     beside = epoch.shards_before if begins else _shards(following)
     index.keep_shards(_shards(window) | beside)
-    fetching = _Fetching(index, window) if window is not None else None
+    fetching: _Fetching | None = _Fetching(index, window)
     ahead: _Fetching | None = None
     try:
         while window is not None and fetching is not None:

@@ -53,18 +53,21 @@ def test_what_a_step_waits_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mb_a_second", "largest_s"),
+    ("had_mb", "mb_a_second", "largest_s"),
     [
-        (5.0, 3200.0),  # 16 GB of 20 are spared by nobody else: 16,000 / 5
-        (100.0, 160.0),
-        (0.1, 20_000.0),  # and more
+        (1250.0, 5.0, 3200.0),  # four fifths of 20 GB: 16,000 / 5
+        (1250.0, 100.0, 160.0),
+        (1250.0, 0.1, 20_000.0),  # and more
+        (1850.0, 8.0, 2000.0),  # the first batch that takes more than 1,850 takes only a little more
+        (2000.0, 4.0, 4000.0),
+        (1900.0, 6.0, 2666.0),
     ],
 )
 def test_the_largest_batch_is_what_the_memory_has_room_for(
-    data_dir: Path, tmp_path: Path, monkeypatch, mb_a_second: float, largest_s: float
+    data_dir: Path, tmp_path: Path, monkeypatch, had_mb: float, mb_a_second: float, largest_s: float
 ) -> None:
-    """The process had 1,250 MB before, into which the first batches fit: it only says how much it ever had."""
-    high_mb = [1250.0]
+    """The first batches fit into what the process had before: it only says how much it ever had."""
+    high_mb = [had_mb]
 
     def tried(run, updater, rows) -> float:
         high_mb[0] = max(high_mb[0], 1100 + mb_a_second * _padded_s(run, rows))

@@ -15,6 +15,7 @@ from house import Told
 from local_server import serving
 from tones import make_tones
 
+from asrkit import packing
 from asrkit.augment import Augmentation, Noise
 from asrkit.batches import load, read_batch
 from asrkit.download import unpack
@@ -119,11 +120,16 @@ def test_what_is_silent_is_named_and_left_out(noises: Path, tmp_path: Path) -> N
     assert sum("nothing.wav holds nothing but silence" in line for line in told.warned) == 2
 
 
-def test_a_set_never_loses_what_it_was_made_of(noises: Path, rooms: Path, tmp_path: Path) -> None:
+def test_a_set_never_loses_what_it_was_made_of(
+    noises: Path, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
     before = prepare_noise(noise=[noises], rir=[rooms], data_dir=tmp_path / "data")
     other = write(tmp_path / "other" / "bell.wav", 1.0).parent
     (tmp_path / "empty").mkdir()
-    lost = f"noise was also made of {noises}, --rir {rooms}; wanted that, too, or another --name"
+    lost = f"noise is also made of {noises}, --rir {rooms}; wanted that, too, or another --name"
     for arguments, message in (
         ({"noise": [other]}, lost),
         ({"noise": [noises, tmp_path / "empty"]}, "empty has no sound file"),
@@ -133,10 +139,20 @@ def test_a_set_never_loses_what_it_was_made_of(noises: Path, rooms: Path, tmp_pa
             prepare_noise(data_dir=tmp_path / "data", **arguments)
         assert open_noise(tmp_path / "data" / "noise").meta == before
         assert prepare_noise(noise=[noises], rir=[rooms], data_dir=tmp_path / "data") == before
+    with pytest.raises(AsrkitError, match="no collection 'musann'"):
+        prepare_noise(noise=[noises], rir=[rooms], collections=["musann"], data_dir=tmp_path / "data")
+    assert prepare_noise(noise=[noises], rir=[rooms], data_dir=tmp_path / "data") == before  # it has not grown
+    with monkeypatch.context() as patched:
+        patched.setattr(packing, "pack", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            prepare_noise(noise=[other, noises], rir=[rooms], data_dir=tmp_path / "data")
+    with pytest.raises(AsrkitError, match=lost):  # though it is not finished now
+        prepare_noise(noise=[other], data_dir=tmp_path / "data")
     told = Told()
     more = prepare_noise(noise=[other, noises], rir=[rooms], data_dir=tmp_path / "data", progress=told)
     assert more["counts"]["noise"]["clips"] == before["counts"]["noise"]["clips"] + 1
     assert "1 shards hold other sounds by now: made anew" in told.said
+    assert any("noise grows: trainings that began with it cannot go on" in line for line in told.warned)
     with pytest.raises(AsrkitError, match="empty has no sound file"):
         prepare_noise(noise=[tmp_path / "empty"], data_dir=tmp_path / "data", name="new")
     assert not (tmp_path / "data" / "new").exists()

@@ -195,6 +195,7 @@ def serve_noises(place: Path, server: LocalServer, monkeypatch: pytest.MonkeyPat
         musan / "noise" / "1.wav",
         musan / "music" / "2.wav",
         rooms / "simulated_rirs" / "smallroom" / "3.wav",
+        rooms / "pointsource_noises" / "4.wav",
     ):
         path.parent.mkdir(parents=True)
         soundfile.write(path, tone(0.2), 16_000)

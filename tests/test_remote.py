@@ -183,6 +183,9 @@ def test_two_windows_over_epochs_and_in_a_resumed_one(web, monkeypatch):
     for done in (0, 1, len(epochs[3]) - 1):  # what the end of an epoch left here, or of such a resumed one
         read([(3, done)])
     assert max(here) == 4
+    left = set(index.folder.glob("shard-*.tar"))
+    assert list(window_cache.follow(index, epochs[3], len(epochs[3]), 0)) == []  # only dev is left of it
+    assert left == set(index.folder.glob("shard-*.tar")) != set()
 
 
 def test_asked_to_stop_while_the_server_is_silent_it_saves_and_goes_on_with_another_look(
@@ -324,8 +327,9 @@ def test_a_full_disk_is_not_taken_for_a_server_that_is_gone(web, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("fsspec.core.url_to_fs", lambda address, **options: (Store(), address))
-    with pytest.raises(AsrkitError, match=r"^no room left to write .*train; free some space and start again$"):
-        index.fetch_shard(0)
+    wanted = r"^no room left to fetch http\S+/train/shard-000000\.tar; free some space and start again, a training with"
+    with pytest.raises(UnreachableError, match=wanted):
+        index.audio(0)
 
 
 def test_what_fails_once_is_tried_again(web):
