@@ -146,9 +146,14 @@ def open_run(
     place = data_dir
     if began is not None:
         record = began
+        name = record["data"]["name"]
+        if data not in (None, name):
+            raise AsrkitError(
+                f"{folder} began with --data {name}; --resume cannot make it {data}: leave it out, or start a new run"
+            )
         if str(data_dir) == DATA_DIR:
             place = parent(record["data"]["folder"])
-        data_set = resolve_data(place, record["data"]["name"], recipe.name)
+        data_set = resolve_data(place, name, recipe.name)
         _keep_settings(recipe, record, folder)
         progress.say(f"resuming {folder} with the settings it began with")
     else:

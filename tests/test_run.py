@@ -56,6 +56,8 @@ def test_a_run_that_is_resumed_goes_on_with_its_data_where_it_was_moved_to(tmp_p
         train(recipe, data_dir=other, **where)
     with pytest.raises(AsrkitError, match=rf"^data {tmp_path}/tones does not exist; run: asrkit prepare"):
         train(recipe, data_dir=tmp_path, **where)
+    with pytest.raises(AsrkitError, match=r"run began with --data tones; --resume cannot make it other: leave it out"):
+        train(recipe, data="other", data_dir=first, **where)
     assert noted() == [str(folder), str(first / "street")]
     shutil.move(first, moved)
     for given in ({"data_dir": moved}, {}):  # and once it was said, it is known
