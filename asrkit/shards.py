@@ -363,6 +363,8 @@ def open_data(data_dir: str | Path, name: str) -> DataSet:
     meta = _read_meta(path)
     if meta.get("schema") != SCHEMA:
         raise AsrkitError(f"{path} has schema {meta.get('schema')}; this asrkit wants {SCHEMA}: {_AGAIN}")
+    if not isinstance(meta.get("recipe"), str) or not isinstance(meta.get("splits"), dict):
+        raise AsrkitError(f"{path} is damaged; delete it and {_AGAIN}")
     return DataSet(name=name, folder=folder, recipe_name=meta["recipe"], splits=meta["splits"], meta=meta)
 
 
