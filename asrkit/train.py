@@ -9,10 +9,9 @@ import json
 import os
 import shutil
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from typing import Any
 import torch
 
 from asrkit.atomic import storing_in, write_whole
-from asrkit.batches import Batch, Planned, load
+from asrkit.batches import Planned, load
+from asrkit.begun import Begun
 from asrkit.checkpoint import (
     checkpoint_folder,
     find_run,
@@ -34,10 +34,11 @@ from asrkit.checkpoint import (
 from asrkit.device import loader_workers, one_core_here
 from asrkit.distributed import Ranks, joined
 from asrkit.epochs import plan_epoch
-from asrkit.errors import AsrkitError, SaidElsewhereError, UnreachableError
+from asrkit.errors import AsrkitError, UnreachableError
 from asrkit.live import Live
 from asrkit.lock import only_one
 from asrkit.metrics import Metrics, Unwritten
+from asrkit.position import Position
 from asrkit.progress import Progress, Silent
 from asrkit.recipe import Recipe
 from asrkit.run import (
@@ -50,41 +51,13 @@ from asrkit.run import (
     validate_run,
     with_fitting_rows,
 )
-from asrkit.spikes import NOTHING_YET, Usual
 from asrkit.stop import StopWaiting, stop_signals
-from asrkit.update import Started, Update, Updater, learning_rate
+from asrkit.update import Updater, learning_rate
 from asrkit.validate import Validation
 from asrkit.warm_start import start_from
 from asrkit.window_cache import follow
 
 KEPT_CHECKPOINTS = 2  # the last ones, beside the best
-NAMED_SPIKES = 20  # of a run; a small set that is nearly learnt by heart has many
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where training stands: `batch` batches of `epoch` are done, `step` updates in all."""
-
-    step: int = 0
-    epoch: int = 0
-    batch: int = 0
-    validated: int = -1  # the last step that was
-    best_step: int = -1
-    best_score: float = float("inf")
-    without_gain: int = 0  # validations since the best
-    bad_steps: int = 0
-    spikes: int = 0
-    usual: Usual = NOTHING_YET
-    seconds: float = 0.0  # of training so far, all sessions
-
-    def plain(self) -> dict[str, Any]:
-        """Lists and numbers alone, as a checkpoint keeps it."""
-        return asdict(self) | {"usual": [*self.usual]}
-
-    @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> "Position":
-        """What `plain` gave."""
-        return cls(**{**plain, "usual": Usual(*plain["usual"])})
 
 
 def train(
@@ -214,7 +187,7 @@ def _loop(run: Run, updater: Updater, position: Position, metrics: Metrics, prog
     with progress.bar("training", run.steps, "step") as bar, stop_signals() as stop:
         bar.advance(position.step)
         live = Live(bar, metrics, saved_seconds=position.seconds)
-        begun = _Begun(run, updater, live, progress)
+        begun = Begun(run, updater, live, progress)
         loaded = load(
             run.train,
             islice(_planned(run, position, workers), run.steps - position.step),
@@ -285,71 +258,9 @@ def _planned(run: Run, position: Position, workers: int) -> Iterator[Planned]:
         done = 0
 
 
-class _Begun:
-    """Updates that were started and not yet read: none on a CPU, some on a GPU, so that it never waits.
-
-    What some process was asked for, to stop or to save, all of them read at the same step.
-    """
-
-    def __init__(self, run: Run, updater: Updater, live: Live, progress: Progress) -> None:
-        self._run, self._updater, self._live, self._progress = run, updater, live, progress
-        self._waiting: deque[tuple[int, float, Started]] = deque()
-        self.stop = self.save = False
-
-    def start(self, batch: Batch, position: Position, *, lr: float, stop: bool, save: bool) -> None:
-        """One more."""
-        started = self._updater.start(batch, lr=lr, step=position.step, stop=stop, save=save)
-        self._waiting.append((position.step, lr, started))
-
-    def read(self, position: Position, leave: int = 0) -> Position:
-        """Reads, shows and counts all but the last `leave`."""
-        while len(self._waiting) > leave:
-            step, lr, started = self._waiting.popleft()
-            update = self._updater.finish(started)
-            if update.bad_rows:
-                position = _count_bad(self._run, self._updater.ranks, position, step, update, self._progress)
-            else:
-                position = self._watch(position, step, update, started.batch)
-            self._live.show(step + 1, position.epoch, update, lr=lr)
-            self.stop |= update.stop
-            self.save |= update.save
-        return position
-
-    def _watch(self, position: Position, step: int, update: Update, batch: Batch) -> Position:
-        """A spike is named and counted. Its gradient was clipped as any other, so that it did as much as others do."""
-        if not update.finite:
-            return position
-        spike = position.usual.spike(update)
-        if spike and position.spikes < NAMED_SPIKES:
-            losses = self._updater.own_losses(batch)
-            worst = max(losses, key=losses.__getitem__)
-            key = self._run.train.record(worst)["key"]
-            last = "; others are only counted" if position.spikes == NAMED_SPIKES - 1 else ""
-            self._progress.warn(
-                f"step {step}: {spike}, clipped; highest loss ({losses[worst]:.3g}): utterance {key}{last}"
-            )
-        return replace(position, spikes=position.spikes + bool(spike), usual=position.usual.after(update))
-
-
 def _is_over(run: Run, position: Position) -> bool:
     """Whether the schedule or patience has ended, and the last weights were validated."""
     return position.validated == position.step >= run.steps or 0 < run.settings.patience <= position.without_gain
-
-
-def _count_bad(run: Run, ranks: Ranks, position: Position, step: int, update: Update, progress: Progress) -> Position:
-    """An update that changed nothing: named and counted; too many of them stop the run."""
-    position = replace(position, bad_steps=position.bad_steps + 1)
-    keys = [str(run.train.record(row)["key"]) for row in update.bad_rows]
-    named = ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
-    found = f"loss {update.loss:g}, gradient norm {update.grad_norm:g}"
-    progress.warn(f"step {step} changed nothing: {found}; utterances {named}")
-    if position.bad_steps > run.settings.max_bad_steps:
-        line = (
-            f"{position.bad_steps} updates were not finite, train.max_bad_steps allows {run.settings.max_bad_steps}; "
-            f"look at {named}, lower train.lr ({run.settings.lr:g}) or train.grad_clip ({run.settings.grad_clip:g})"
-        )
-        raise AsrkitError(line) if ranks.first else SaidElsewhereError(line)
-    return position
 
 
 def _judge(position: Position, found: Validation, metrics: Metrics, progress: Progress) -> Position:

@@ -372,15 +372,6 @@ def test_an_index_of_another_version(home: Path) -> None:
     assert "has schema 99; this asrkit wants 1" in asrkit(home, *TRAIN_AGAIN).complaint()
 
 
-@pytest.mark.parametrize("key", ["recipe", "splits"])
-def test_a_data_set_that_does_not_say_what_it_is(home: Path, key: str) -> None:
-    path = home / "data" / "good" / "prepare.json"
-    meta = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(meta | {key: None}), encoding="utf-8")
-    complaint = asrkit(home, *TRAIN_AGAIN).complaint()
-    assert "good/prepare.json is damaged; delete it and run asrkit prepare again" in complaint
-
-
 # Checkpoints and n-grams ------------------------------------------------------------------------------------------
 
 TRANSCRIBE = ("transcribe", "wav/0.wav", "--device", "cpu")

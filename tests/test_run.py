@@ -63,3 +63,12 @@ def test_a_run_that_is_resumed_goes_on_with_its_data_where_it_was_moved_to(tmp_p
     for given in ({"data_dir": moved}, {}):  # and once it was said, it is known
         assert train(recipe, **given, **where) == run
         assert noted() == [str(moved / "tones"), str(moved / "street")]
+
+
+@pytest.mark.parametrize("key", ["recipe", "splits"])
+def test_data_that_does_not_say_what_it_is_is_one_line(tmp_path, key):
+    path = make_tones(tmp_path / "data") / "prepare.json"
+    meta = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(meta | {key: None}), encoding="utf-8")
+    with pytest.raises(AsrkitError, match=r"tones/prepare\.json is damaged; delete it and run asrkit prepare again"):
+        train(tones_recipe(), data="tones", data_dir=tmp_path / "data", exp_dir=tmp_path, device="cpu")
