@@ -1,4 +1,4 @@
-"""Where a training stands, as its checkpoints keep it."""
+"""Where a training stands in; the plain values that its checkpoints keep out, and back."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
