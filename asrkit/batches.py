@@ -5,14 +5,12 @@ Shapes: N utterances of the index, B utterances of a batch, S samples, U labels,
 
 import math
 import multiprocessing
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -23,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from asrkit.audio import SAMPLE_RATE_HZ, Samples
 from asrkit.augment import Augmentation
+from asrkit.daemon_threads import DaemonThreads
 from asrkit.epochs import Rows, Speeds
 from asrkit.errors import AsrkitError
 from asrkit.shards import JoinedIndex
@@ -259,33 +258,20 @@ def load(
 def _read_ahead(reading: _Reading, planned: Iterable[Planned]) -> Iterator[Batch | AsrkitError]:
     """The batches in order, the next ones being read while one is used."""
     left = iter(planned)
-    wanted: SimpleQueue[tuple[Planned, Future[Batch | AsrkitError]] | None] = SimpleQueue()
+    thread = DaemonThreads(1, "loader")  # a silent server does not keep a training that stops from ending
     waiting: deque[Future[Batch | AsrkitError]] = deque()
 
-    def read() -> None:
-        for each, batch in iter(wanted.get, None):
-            if batch.set_running_or_notify_cancel():
-                try:
-                    batch.set_result(reading[each])
-                except BaseException as error:  # noqa: BLE001  # raised again where the batch is waited for
-                    batch.set_exception(error)
-
     def want(number: int) -> None:
-        for each in islice(left, number):
-            waiting.append(Future())
-            wanted.put((each, waiting[-1]))
+        waiting.extend(thread.submit(partial(reading.__getitem__, each)) for each in islice(left, number))
 
-    # A silent server keeps neither a training that stops nor, as threads of a pool would, its process from ending.
-    thread = threading.Thread(target=read, daemon=True, name="loader")
-    thread.start()
     try:
         want(PREFETCHED)
         while waiting:
-            batch = waiting.popleft().result()
+            batch = waiting[0].result()
+            waiting.popleft()
             want(1)
             yield batch
     finally:
         for each in waiting:
             each.cancel()
-        wanted.put(None)
-        thread.join(LAST_READ_S)
+        thread.end(LAST_READ_S)

@@ -1,21 +1,15 @@
 """A device's name in, the device and the precision it is fast in out."""
 
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, wait
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, partial
-from queue import SimpleQueue
-from typing import Any, TypeVar
 
 import torch
 
 from asrkit.cores import usable_cores
+from asrkit.daemon_threads import DaemonThreads
 from asrkit.errors import AsrkitError
 
-Item = TypeVar("Item")
-Value = TypeVar("Value")
-LAST_WORK_S = 10.0  # that work nobody wants any more may take to end: a process ends badly in the middle of a product
 PART_SECONDS = 10.0  # of a batch that a replica should have at least: products of a few rows waste a core
 
 
@@ -64,48 +58,10 @@ def loader_workers(device: torch.device, setting: int) -> int:
     return 0 if device.type == "cpu" else min(8, max(1, usable_cores() - 1))
 
 
-class OneCoreThreads:
-    """Threads in which torch uses one core each: its own threads wait for each other at every small product.
-
-    A process does not wait for them when it ends, as it would for those of a ThreadPoolExecutor: one of them may itself
-    be waiting for a server that is silent. What is given up has LAST_WORK_S to end.
-    """
-
-    def __init__(self, count: int) -> None:
-        self._wanted: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
-        for number in range(count):
-            threading.Thread(target=self._work, daemon=True, name=f"asrkit-{number}").start()
-
-    def _work(self) -> None:
-        torch.set_num_threads(1)
-        while True:
-            future, work = self._wanted.get()
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(work())
-                except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
-                    future.set_exception(error)
-            del future, work  # what they hold is free before the next one comes
-
-    def map(self, function: Callable[[Item], Value], items: Iterable[Item]) -> list[Value]:
-        """What the function makes of each, in their order; after an error the others are not begun."""
-        waiting: list[Future[Value]] = []
-        try:
-            for item in items:
-                waiting.append(Future())
-                self._wanted.put((waiting[-1], partial(function, item)))
-            return [future.result() for future in waiting]
-        except BaseException:
-            for future in waiting:
-                future.cancel()
-            wait(waiting, LAST_WORK_S)
-            raise
-
-
 @cache
-def one_core_threads(count: int) -> OneCoreThreads:
-    """So many of them; they are there until the process ends."""
-    return OneCoreThreads(count)
+def one_core_threads(count: int) -> DaemonThreads:
+    """Threads in which torch uses one core each: its own threads wait for each other at every small product."""
+    return DaemonThreads(count, "asrkit", partial(torch.set_num_threads, 1))
 
 
 @contextmanager

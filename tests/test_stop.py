@@ -158,7 +158,7 @@ def test_asked_to_stop_while_dev_does_not_come_it_saves_at_once(data_dir, undist
     told = Told()
     where = dict(data_dir=data_dir, exp_dir=tmp_path, run="run", resume=True, device="cpu", progress=told)
     with monkeypatch.context() as patched:
-        patched.setattr("asrkit.device.LAST_WORK_S", 0.1)
+        patched.setattr("asrkit.daemon_threads.LAST_WORK_S", 0.1)
         patched.setattr(validate_module, "read_batch", silent)
         run = train(tones_recipe(*RECIPE), **where)
     comes.set()
@@ -171,9 +171,9 @@ def test_a_process_that_was_asked_to_stop_ends_though_one_of_its_threads_waits_f
 import os, signal, sys, threading, time
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from tones import tones_recipe
-import asrkit.device, asrkit.run, asrkit.validate as module
+import asrkit.daemon_threads, asrkit.run, asrkit.validate as module
 from asrkit.train import train
-asrkit.device.LAST_WORK_S = 0.1
+asrkit.daemon_threads.LAST_WORK_S = 0.1
 asrkit.run.choose_replicas = lambda *a: 2
 read = module.read_batch
 def silent(*arguments, **named):
