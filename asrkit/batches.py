@@ -208,7 +208,7 @@ class _Reading(Dataset[Batch | AsrkitError]):
         try:
             return self.read(rows, epoch=epoch)
         except AsrkitError as error:
-            return error
+            return type(error)(str(error))  # without its cause: one that cannot be pickled would never arrive
 
 
 def load(

@@ -10,7 +10,7 @@ from tones import make_tones
 from asrkit.augment import Augmentation
 from asrkit.batches import LEAST_PADDING_STEP, PADDING_SHARE, load, read_batch
 from asrkit.epochs import EpochPlan, eval_batches, fastest_speeds, plan_epoch
-from asrkit.errors import AsrkitError
+from asrkit.errors import AsrkitError, UnreachableError
 from asrkit.settings import AugmentSettings
 from asrkit.shards import INDEX_DTYPE, Index, JoinedIndex
 
@@ -155,3 +155,22 @@ def test_a_damaged_shard_ends_in_one_line_that_names_it(tmp_path, workers):
     with pytest.raises(AsrkitError, match=r"shard-000000\.tar is cut off or damaged at 'train-\d+'") as caught:
         list(load(index, [(0, np.arange(10))], workers=workers))
     assert "\n" not in str(caught.value)
+
+
+class _UnpicklableError(Exception):
+    def __reduce__(self):
+        raise TypeError("a server's answer cannot be pickled")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_arrives_whatever_caused_it(workers, monkeypatch):
+    """tblib, which Dask brings, has errors pickled with what caused them; a queue drops what it cannot pickle."""
+    from tblib import pickling_support
+
+    def unreachable(*arguments, **named):
+        raise UnreachableError("the server is gone") from _UnpicklableError()
+
+    pickling_support.install()
+    monkeypatch.setattr("asrkit.batches.read_batch", unreachable)
+    with pytest.raises(UnreachableError, match="the server is gone"):
+        next(load(None, [(0, np.array([0]))], workers=workers))
