@@ -131,14 +131,17 @@ def own_cluster(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes], su
         ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", *found],
         ["distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny", *found],
     ]
+    processes = []
     with ExitStack() as stack:
-        scheduler, worker = (
-            stack.enter_context(subprocess.Popen([sys.executable, "-m", *command], stderr=subprocess.DEVNULL))
-            for command in commands
-        )
-        stack.callback(lambda: [process.kill() for process in (scheduler, worker)])
-        while not file.exists():
-            time.sleep(0.05)
+        for command in commands:
+            process = subprocess.Popen([sys.executable, "-m", *command], stderr=subprocess.DEVNULL)
+            processes.append(stack.enter_context(process))
+            stack.callback(process.kill)
+            while not (
+                file.exists() and file.read_text(encoding="utf-8").rstrip().endswith("}")
+            ):  # it is written in place
+                time.sleep(0.05)
+        scheduler, worker = processes
         yield json.loads(file.read_text(encoding="utf-8"))["address"], scheduler, worker
 
 
